@@ -1,0 +1,171 @@
+"""The nightly flow: take in what the branches delivered, build, check, publish.
+
+Thin: what happens stands in `pendel`; here are names, concurrency, retries, states and the artifact. Every task is
+coarse, at most MOST_READERS of them read, since Prefect's embedded server loses the records of many small ones.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import wait
+from prefect.states import Completed, Failed, State
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.utilities.annotations import quote
+
+from pendel import bronze, building, figures, gates, present, reading
+from pendel.places import Places
+from pendel.reference import Reference, read_reference
+
+MOST_READERS = 16
+"""The most tasks that read; a network with more branches has several branches a task."""
+
+Report = Callable[[str, dict[str, Any]], None]
+_report: Report = lambda event, detail: None  # noqa: E731
+
+
+def on_progress(report: Report) -> None:
+    """Tell `report` what happens: (event, detail), from the threads in which it does."""
+    global _report
+    _report = report
+
+
+def _is_io_error(task: Any, run: Any, state: State[Any]) -> bool:
+    """Retries are for disks and networks: the same data give the same result."""
+    return isinstance(state.result(raise_on_failure=False), OSError)
+
+
+io = task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=2, retry_condition_fn=_is_io_error)
+pure = task(cache_policy=NO_CACHE, persist_result=False)
+
+
+@io
+def find_new_files(places: Places, reference: Reference) -> bronze.Plan:
+    """What lies in the raw folder and is not in the ledger."""
+    return bronze.plan(places, reference)
+
+
+@io
+def read_exports(
+    places: Places, reference: Reference, files: list[reading.FoundFile], known: set[str], folders: str
+) -> reading.Batch:
+    """The exports of one branch (or a few)."""
+    batch = reading.read_files(places.raw, files, known, reference)
+    _report("read", {"folders": folders, "files": len(files), "rows": batch.rows.num_rows})
+    return batch
+
+
+@pure
+def take_in(
+    places: Places, reference: Reference, run: bronze.Run, batches: Sequence[reading.Batch]
+) -> bronze.Intake:
+    """Judge the rows, and append files and rows to the bronze store."""
+    return bronze.take_in(places, reference, run, batches, gates.judge_rows)
+
+
+@pure
+def build(stack: ExitStack, places: Places, reference: Reference, run: bronze.Run) -> building.Build:
+    """A fresh warehouse in a temporary file."""
+    return stack.enter_context(building.built(places, reference, run))
+
+
+@pure
+def check(build: building.Build) -> list[gates.CheckResult]:
+    """The gates on the built warehouse."""
+    return gates.check_build(build.con)
+
+
+@pure
+def publish(build: building.Build, places: Places) -> Path:
+    """Move the warehouse into place."""
+    return building.publish(build, places)
+
+
+@flow(
+    name="nightly",
+    flow_run_name="nightly {as_of}",
+    task_runner=ThreadPoolTaskRunner(max_workers=4),
+    validate_parameters=False,
+    persist_result=False,
+)
+def nightly(raw: str, reference: str, warehouse: str, as_of: str) -> State[Any]:
+    """One night. Ends Completed when the warehouse was published, Failed when the gates held it back.
+
+    Raises what `pendel` raises: Busy when another run is at work, UserError for what a user can mend.
+    """
+    places = Places.of(raw=Path(raw), reference=Path(reference), warehouse=Path(warehouse))
+    network = read_reference(places.reference)
+    run = bronze.Run.start(dt.date.fromisoformat(as_of))
+    with bronze.locked(places, run), ExitStack() as stack:
+        result = figures.RunResult(run.run_id, f"{run.started_at:%Y-%m-%dT%H:%M:%SZ}", as_of)
+        result.write(places)
+        try:
+            return _night(places, network, run, result, stack)
+        except Exception as error:
+            result.error = type(error).__name__
+            raise
+        finally:
+            result.finished_at = f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
+            result.write(places)
+            _report("result", {"result": result})
+
+
+def _night(
+    places: Places, network: Reference, run: bronze.Run, result: figures.RunResult, stack: ExitStack
+) -> State[Any]:
+    plan = find_new_files(quote(places), quote(network))
+    result.files_seen = plan.seen
+    result.files_new = sum(len(files) for files in plan.files.values())
+    _report("found", {"files": result.files_new, "folders": len(plan.files)})
+    batches = _read_all(places, network, plan, result)
+    intake = take_in(quote(places), quote(network), run, quote(batches))
+    _report("stored", {"rows": intake.rows_read, "held": intake.rows_quarantined})
+    made = build(quote(stack), quote(places), quote(network), run)
+    _report("built", {})
+    results = check(quote(made))
+    decision = gates.decide(results)
+    building.finish(made, run, results)
+    result.summary = figures.summary(made.con)
+    result.held_back_by, result.warnings = decision.held_back_by, decision.warnings
+    _report("checked", {"checks": len(results), "held_back_by": decision.held_back_by})
+    if decision.publish:
+        publish(quote(made), quote(places))
+        result.published = True
+    create_markdown_artifact(
+        key="nightly", markdown=present.run_markdown(result, "nl"), description=f"Nachtverwerking {result.as_of}"
+    )
+    if not decision.publish:
+        return Failed(message=f"held back by {', '.join(decision.held_back_by)}")
+    return Completed(message="published")
+
+
+def _read_all(
+    places: Places, network: Reference, plan: bronze.Plan, result: figures.RunResult
+) -> list[reading.Batch]:
+    """Read the branches concurrently; one that cannot be read is named, and the others go on."""
+    folders = sorted(plan.files)
+    size = max(1, math.ceil(len(folders) / MOST_READERS))
+    groups = [folders[i : i + size] for i in range(0, len(folders), size)]
+    futures = []
+    for group in groups:
+        name = ", ".join(group)
+        reader = read_exports.with_options(name=f"read {name}"[:100], tags=group)
+        files = [file for folder in group for file in plan.files[folder]]
+        futures.append(reader.submit(quote(places), quote(network), quote(files), quote(plan.known), name))
+    wait(futures)
+    batches = []
+    for group, future in zip(groups, futures, strict=True):
+        if future.state.is_completed():
+            batches.append(future.result())
+        else:
+            result.failed_branches += group
+            _report("unreadable", {"folders": ", ".join(group)})
+    return batches

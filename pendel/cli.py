@@ -1,0 +1,462 @@
+"""The command line: `pendel`. Starts without Prefect and Great Expectations; only `nightly` and `demo` need them."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from pendel import __version__
+from pendel.places import Busy, Places, UserError
+from pendel.words import LANGUAGES, _, number, set_language
+
+PUBLISHED, HELD_BACK, USAGE, NO_DATA, BUSY = 0, 1, 2, 3, 4
+"""Exit codes of `pendel nightly` (and 3 of `pendel kpi`)."""
+
+
+class Translated(click.Command):
+    """A command whose help is translated when it is shown, since the language is chosen on the command line."""
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The first line in lists of commands."""
+        return _(self.help or "").split("\n")[0]
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The description."""
+        formatter.write_paragraph()
+        with formatter.indentation():
+            for paragraph in _(self.help or "").split("\n\n"):
+                formatter.write_text(paragraph)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The options, with translated help."""
+        found = super().get_params(ctx)
+        for parameter in found:
+            if isinstance(parameter, click.Option) and parameter.help:
+                parameter.help = _(parameter.help)
+        return found
+
+
+class TranslatedGroup(Translated, click.Group):
+    """The group of all commands, in the order of a user's day."""
+
+    command_class = Translated
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """As they were added."""
+        return list(self.commands)
+
+
+def _folder(name: str, variable: str, text: str) -> Callable[..., Any]:
+    return click.option(
+        f"--{name}", envvar=variable, type=click.Path(path_type=Path, file_okay=False), help=text, metavar="DIR"
+    )
+
+
+def _language_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--lang",
+        envvar="PENDEL_LANG",
+        type=click.Choice(LANGUAGES),
+        help="Language of texts, numbers and dates.",
+        is_eager=True,
+        expose_value=False,
+        callback=lambda ctx, parameter, value: set_language(value) if value else None,
+    )(command)
+
+
+def with_places(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options for the folders; it gets `places`."""
+
+    def inner(*, home: Path | None, raw: Path | None, reference: Path | None, warehouse: Path | None, **rest: Any) -> Any:
+        return command(places=Places.of(home, raw, reference, warehouse), **rest)
+
+    inner.__doc__ = command.__doc__
+    inner.__name__ = command.__name__
+    decorated: Callable[..., Any] = inner
+    for option in (
+        _language_option,
+        _folder("warehouse", "PENDEL_WAREHOUSE", "Where the warehouse is, or comes (HOME/data/warehouse)."),
+        _folder("reference", "PENDEL_REFERENCE", "The register and the parameters (HOME/data/reference)."),
+        _folder("raw", "PENDEL_RAW", "The branches' exports (HOME/data/raw)."),
+        _folder("home", "PENDEL_HOME", "The folder that holds data/; without it, the project."),
+    ):
+        decorated = option(decorated)
+    return decorated
+
+
+def _format(*choices: str) -> Callable[..., Any]:
+    return click.option(
+        "--format", "form", type=click.Choice(choices), default=choices[0], show_default=True, help="How to print it."
+    )
+
+
+@click.group(cls=TranslatedGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="pendel")
+@_language_option
+def cli() -> None:
+    """Reservations between library branches: taken in every night, checked, and counted."""
+
+
+def _show(renderable: object) -> None:
+    from pendel.present import console
+
+    console().print(renderable)
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+@cli.command()
+@click.option("--year", type=click.IntRange(1990, 2100), default=2023, show_default=True, help="The year to simulate.")
+@with_places
+def demo(places: Places, year: int) -> None:
+    """Simulate a year of exports, run the nightly flow on them, show the figures.
+
+    The exports are simulated: as the branches of the register would have delivered them, calibrated to the published
+    totals. That the totals come out proves the arithmetic of the pipeline, not the history of that year.
+    """
+    from pendel.present import SIMULATED, figures_table
+    from pendel.figures import key_figures
+
+    if places.raw.is_dir() and any(p.suffix != ".md" for p in places.raw.iterdir()) and not _is_demo(places):
+        raise UserError(
+            "{folder} already holds exports that no demo has put there. Give the demo a folder of its own with --home.",
+            folder=places.raw,
+        )
+    (places.raw / ".demo").parent.mkdir(parents=True, exist_ok=True)
+    (places.raw / ".demo").write_text("simulated exports: pendel demo\n", encoding="utf-8")
+    _simulate(places, year, seed=1, imperfections=False, truth=None)
+    exit_code = _nightly(places, dt.date(year + 1, 1, 1))
+    if exit_code == PUBLISHED:
+        _show(figures_table(key_figures(places, year, None, "total"), "total", note=_(SIMULATED)))
+        click.echo(_("Look further: {commands}").format(commands=_further(places)))
+    sys.exit(exit_code)
+
+
+def _is_demo(places: Places) -> bool:
+    return (places.raw / ".demo").exists()
+
+
+def _further(places: Places) -> str:
+    own = Places.of()
+    option = "" if places.warehouse == own.warehouse else f" --warehouse {places.warehouse}"
+    program = ".venv/bin/pendel" if os.path.exists(".venv/bin/pendel") else "pendel"
+    return "".join(f"\n  {program} {command}{option}" for command in ("status", "kpi --by lane", "kpi --by month"))
+
+
+def _simulate(places: Places, year: int, seed: int, imperfections: bool, truth: Path | None) -> None:
+    from pendel.simulate import SimulationError, simulate
+
+    with _progress(_("simulating the exports of {year}").format(year=year)) as advance:
+        try:
+            made = simulate(
+                year, places.raw, places.reference, seed=seed, imperfections=imperfections, truth=truth,
+                progress=advance,
+            )  # fmt: skip
+        except SimulationError as error:
+            raise UserError("{error}", error=error) from None
+    click.echo(
+        _("{files} simulated exports with {rows} rows in {folder}").format(
+            files=number(made.files), rows=number(made.rows), folder=places.raw
+        ),
+        err=True,
+    )
+
+
+@cli.command()
+@click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE",
+              help="The day the run takes for today, such as 2024-01-01.")  # fmt: skip
+@with_places
+def nightly(places: Places, as_of: dt.datetime | None) -> None:
+    """Take in everything new, build, check and publish: one run of the Prefect flow.
+
+    Ends with 0 when it was published, 1 when the checks held it back, 2 on wrong use, 4 when another run is busy.
+    """
+    sys.exit(_nightly(places, as_of.date() if as_of else None))
+
+
+def _nightly(places: Places, as_of: dt.date | None) -> int:
+    from pendel.figures import RunResult, today
+    from pendel.present import status_view
+    from pendel.reference import read_reference
+
+    # What a user can have wrong is found before Prefect starts, which takes seconds.
+    network = read_reference(places.reference)
+    if not places.raw.is_dir():
+        raise UserError(
+            "{folder} is no folder. Put the branches' exports there, a folder a branch, or give --raw.",
+            folder=places.raw,
+        )
+    day = as_of or today(network.parameters.time_zone)
+    (places.warehouse / "prefect").mkdir(parents=True, exist_ok=True)  # Prefect's server makes one level, no more
+    for name, value in _prefect_environment(places).items():
+        os.environ.setdefault(name, value)
+    results: list[RunResult] = []
+    with _progress(_("starting Prefect")) as advance:
+        from flows.nightly import nightly as flow
+        from flows.nightly import on_progress
+
+        on_progress(_reporter(advance, results))
+        state = flow(
+            str(places.raw), str(places.reference), str(places.warehouse), day.isoformat(), return_state=True
+        )
+    if not results:
+        _raise(state)
+    result = results[0]
+    if result.error:
+        _raise(state)
+    _show(status_view(result))
+    return PUBLISHED if result.published else HELD_BACK
+
+
+def _raise(state: Any) -> NoReturn:
+    found = state.result(raise_on_failure=False)
+    if isinstance(found, BaseException):
+        raise found
+    raise RuntimeError(state.message)
+
+
+def _prefect_environment(places: Places) -> dict[str, str]:
+    """Settings under which the flow runs on Prefect's embedded server, quietly and without asking other machines."""
+    return {
+        "PREFECT_HOME": str(places.warehouse / "prefect"),
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+        "DO_NOT_TRACK": "1",
+        "GX_ANALYTICS_ENABLED": "false",
+    }
+
+
+def _reporter(advance: Callable[..., None], results: list[Any]) -> Callable[[str, dict[str, Any]], None]:
+    """Turn the flow's events into progress."""
+    read = {"files": 0, "of": 0}
+
+    def report(event: str, detail: dict[str, Any]) -> None:
+        if event == "found":
+            read["of"] = detail["files"]
+            advance(0, max(detail["files"], 1), _("reading {n} new files").format(n=number(detail["files"])))
+        elif event == "read":
+            read["files"] += detail["files"]
+            advance(read["files"], max(read["of"], 1), _("read: {folders}, {files} files, {rows} rows").format(
+                folders=detail["folders"], files=number(detail["files"]), rows=number(detail["rows"])))  # fmt: skip
+            if read["files"] == read["of"]:
+                advance(None, None, _("judging the rows"))
+        elif event == "unreadable":
+            advance(None, None, _("could not be read: {branch}").format(branch=detail["folders"]))
+        elif event == "stored":
+            advance(None, None, _("stored: {rows} rows, {held} held; building the warehouse").format(
+                rows=number(detail["rows"]), held=number(detail["held"])))  # fmt: skip
+        elif event == "built":
+            advance(None, None, _("built; checking"))
+        elif event == "checked":
+            advance(None, None, _("{n} checks done; publishing").format(n=number(detail["checks"])))
+        elif event == "result":
+            results.append(detail["result"])
+
+    return report
+
+
+@contextlib.contextmanager
+def _progress(title: str) -> Iterator[Callable[..., None]]:
+    """A progress bar on a terminal, plain lines elsewhere: `advance(done, total, text)`, on standard error."""
+    from pendel.present import console
+
+    out = console(stderr=True)
+    if not out.is_terminal:
+        click.echo(title, err=True)
+        last = [title]
+
+        def line(done: int | None = None, total: int | None = None, text: str | None = None) -> None:
+            if text and text != last[0]:
+                last[0] = text
+                click.echo(text, err=True)
+
+        yield line
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=out) as progress:
+        bar = progress.add_task(title, total=None)
+
+        def move(done: int | None = None, total: int | None = None, text: str | None = None) -> None:
+            progress.update(bar, completed=done, total=total, description=text)
+
+        yield move
+
+
+@cli.command()
+@click.option("--year", type=int, help="The year; without it the newest that has figures.")
+@click.option("--month", type=click.IntRange(1, 12), help="One month of it.")
+@click.option("--by", type=click.Choice(["total", "organisation", "branch", "lane", "month"]), default="total",
+              show_default=True, help="What to split the figures by.")  # fmt: skip
+@_format("table", "json", "csv", "xlsx", "md")
+@with_places
+def kpi(places: Places, year: int | None, month: int | None, by: str, form: str) -> None:
+    """Show the key figures, beside the published ones.
+
+    Ends with 3 when there are no figures of that period. A workbook (xlsx) goes to a file in this folder, or to where
+    the output is sent.
+    """
+    from pendel import present
+    from pendel.figures import key_figures
+
+    found = key_figures(places, year, month, by)
+    if form == "json":
+        _print_json(found)
+    elif form == "csv":
+        click.echo(present.figures_csv(found, by), nl=False)
+    elif form == "md":
+        click.echo(present.figures_markdown(found, by), nl=False)
+    elif form == "xlsx":
+        content = present.figures_workbook(found, by)
+        if sys.stdout.isatty():
+            name = f"pendel-{found['year']}{f'-{month:02}' if month else ''}{'' if by == 'total' else f'-{by}'}.xlsx"
+            Path(name).write_bytes(content)
+            click.echo(_("Written: {file}").format(file=name))
+        else:
+            sys.stdout.buffer.write(content)
+    else:
+        _show(present.figures_table(found, by, note=_(present.SIMULATED) if _is_demo(places) else ""))
+
+
+@cli.command()
+@_format("table", "json")
+@with_places
+def status(places: Places, form: str) -> None:
+    """Show the last run, and what needs attention: files, rows, exports, gates.
+
+    Ends with 0 when all is fine, 1 when something needs attention.
+    """
+    from pendel import figures, present
+
+    try:
+        found = figures.status(places)
+    except figures.NoFigures as error:
+        click.echo(_error(error), err=True)
+        sys.exit(1)
+    if form == "json":
+        _print_json(found)
+    else:
+        run = figures.last_run(places)
+        assert run is not None
+        run.summary = run.summary or {name: found[name] for name in found if name not in ("last_run",)}
+        _show(present.status_view(run))
+    sys.exit(1 if found["needs_attention"] else 0)
+
+
+@cli.command()
+@_format("table", "json", "csv")
+@with_places
+def quarantine(places: Places, form: str) -> None:
+    """List the rows that are held and the files that were rejected, and why."""
+    from pendel import figures, present
+
+    held = figures.quarantine(places)
+    lines = [
+        {
+            "branch": item["branch"],
+            "file": item["file"],
+            "row": item["row"],
+            "rule": item["rule"],
+            "message": present.message(item["rule"], item["detail"]),
+        }
+        for item in held
+    ]
+    if form == "json":
+        _print_json(lines)
+    elif form == "csv":
+        names = ["branch", "file", "row", "rule", "message"]
+        click.echo(present.as_csv(names, [[line[name] for name in names] for line in lines]), nl=False)
+    else:
+        _show(present.quarantine_view(held))
+
+
+@cli.command()
+@click.argument("sql", required=False)
+@_format("table", "json", "csv")
+@with_places
+def query(places: Places, sql: str | None, form: str) -> None:
+    """Ask the published warehouse something in SQL, read-only. Without SQL: one question a line, until an empty one."""
+    if sql is not None:
+        _answer(places, sql, form)
+        return
+    while line := click.prompt("SQL", default="", show_default=False):
+        try:
+            _answer(places, line, form)
+        except UserError as error:
+            click.echo(_error(error), err=True)
+
+
+def _answer(places: Places, sql: str, form: str) -> None:
+    from pendel import figures, present
+
+    names, lines = figures.query(places, sql)
+    if form == "json":
+        _print_json([dict(zip(names, line, strict=True)) for line in lines])
+    elif form == "csv":
+        click.echo(present.as_csv(names, lines), nl=False)
+    else:
+        _show(present.grid(names, lines))
+
+
+@cli.command()
+@click.option("--year", type=click.IntRange(1990, 2100), required=True, help="The year to simulate.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, metavar="DIR",
+              help="Where the exports go, a folder a branch.")  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same exports.")
+@click.option("--imperfections", is_flag=True, help="Plant errors: bad rows and files, late, repeated, corrected "
+              "exports. A truth file beside the folder tells which.")  # fmt: skip
+@with_places
+def simulate(places: Places, year: int, out: Path, seed: int, imperfections: bool) -> None:
+    """Write the exports that the branches would have delivered in a year."""
+    from dataclasses import replace
+
+    out = out.resolve()
+    truth = out.with_name(f"{out.name}-truth-{year}.json")
+    _simulate(replace(places, raw=out), year, seed, imperfections, truth)
+    click.echo(_("What is in them: {file}").format(file=truth), err=True)
+
+
+def _error(error: UserError) -> str:
+    return _(error.template).format(**error.values)
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend end in one sentence, without a traceback."""
+    set_language(None)
+    from pendel.figures import NoFigures
+
+    try:
+        cli.main(prog_name="pendel", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Busy as error:
+        click.echo(_error(error), err=True)
+        sys.exit(BUSY)
+    except NoFigures as error:
+        click.echo(_error(error), err=True)
+        sys.exit(NO_DATA)
+    except UserError as error:
+        click.echo(_error(error), err=True)
+        sys.exit(USAGE)
+
+
+if __name__ == "__main__":
+    main()

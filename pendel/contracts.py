@@ -1,0 +1,171 @@
+"""The contracts of `expectations/`: canonical columns, export formats, row rules, tables, key figures.
+
+Nothing here knows a library system by name: a new one is a new file in `expectations/exports/`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same loader in C, where libyaml is there
+
+from pendel.places import EXPECTATIONS, UserError
+
+
+@dataclass(frozen=True)
+class Column:
+    """A canonical column of an export: `expectations/contract.yaml` explains the fields."""
+
+    name: str
+    kind: Literal["text", "code", "datetime"]
+    needed: Literal["always", "shipped", "no"]
+    header: Literal["needed", "free"]
+    shape: str
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """How one library system writes its reservations: one file of `expectations/exports/`."""
+
+    format: str
+    description: str
+    perspective: Literal["branch", "network"]
+    container: Literal["csv", "xlsx"]
+    file_name: str
+    datetime_format: str
+    time_zone: str
+    reservation_id_pattern: str
+    columns: dict[str, str]
+    close_reasons: list[str]
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    status_codes: dict[str, str] = field(default_factory=dict)
+    personal_columns: list[str] = field(default_factory=list)
+    helper_columns: list[str] = field(default_factory=list)
+    codes_may_lack_leading_zeros: bool = False
+    close_reason_unknown: Literal["quarantine", "empty"] = "quarantine"
+    broken_when_line_starts_with: str | None = None
+    rows_where: dict[str, str] | None = None
+    no_value_where: list[dict[str, str]] = field(default_factory=list)
+    status_from_dates: list[list[str]] | None = None
+    changed_at_from: list[str] | None = None
+    fingerprint: str = ""
+
+    @functools.cached_property
+    def _name(self) -> tuple[re.Pattern[str], str]:
+        found = re.search(r"\{export_date:([^}]+)\}", self.file_name)
+        if not found:
+            raise UserError("export format {format}: file_name must hold an export_date.", format=self.format)
+        digits = {"%Y": r"\d{4}", "%m": r"\d{2}", "%d": r"\d{2}"}
+        date = re.sub(r"%[Ymd]", lambda part: digits[part[0]], found[1])
+        pattern = re.escape(self.file_name)
+        pattern = pattern.replace(re.escape(found[0]), f"(?P<date>{date})")
+        pattern = pattern.replace(re.escape("{ils_code}"), r"(?P<ils_code>.+)")
+        return re.compile(pattern, re.IGNORECASE), found[1]
+
+    def match_name(self, name: str) -> tuple[str | None, dt.date] | None:
+        """The library system's code (None where the name holds none) and the export date in a file name, or None."""
+        pattern, date_format = self._name
+        found = pattern.fullmatch(name)
+        if not found:
+            return None
+        try:
+            date = dt.datetime.strptime(found["date"], date_format).date()
+        except ValueError:
+            return None
+        return found.groupdict().get("ils_code"), date
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A row rule: `where` is the one SQL predicate that both the gate and the quarantine use."""
+
+    rule: str
+    stage: Literal["reading", "arrival", "reference"]
+    action: Literal["quarantine", "warn"]
+    where: str
+    nl: str
+    en: str
+
+
+@functools.cache
+def columns() -> dict[str, Column]:
+    """The canonical columns, in their order."""
+    contract = _yaml(EXPECTATIONS / "contract.yaml")
+    return {
+        name: Column(name=name, shape=spec.pop("shape", contract["datetime_shape"]), **spec)
+        for name, spec in contract["columns"].items()
+    }
+
+
+@functools.cache
+def export_formats() -> dict[str, ExportFormat]:
+    """All export formats by name."""
+    formats = {}
+    for path in sorted((EXPECTATIONS / "exports").glob("*.yaml")):
+        fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
+        try:
+            spec = ExportFormat(**_yaml(path), fingerprint=fingerprint)
+        except TypeError as error:
+            raise UserError("{file}: {error}", file=path, error=error) from None
+        unknown = set(spec.columns) - set(columns())
+        if unknown:
+            raise UserError(
+                "{file}: {columns} is no column of expectations/contract.yaml.",
+                file=path,
+                columns=", ".join(sorted(unknown)),
+            )
+        formats[spec.format] = spec
+    return formats
+
+
+@functools.cache
+def rules() -> tuple[Rule, ...]:
+    """The row rules in order of precedence: the first that applies names the row."""
+    return tuple(Rule(**spec) for spec in _yaml(EXPECTATIONS / "rules.yaml")["rules"])
+
+
+@functools.cache
+def rejections() -> dict[str, dict[str, str]]:
+    """Why a file can be rejected: reason → {nl, en}."""
+    found: dict[str, dict[str, str]] = _yaml(EXPECTATIONS / "rules.yaml")["rejections"]
+    return found
+
+
+@functools.cache
+def tables() -> dict[str, dict[str, Any]]:
+    """Every published relation: `schema.name` → its description, key, and columns as `columns.yaml` describes them.
+
+    A column has `nl`, `en`, `empty` (whether it may be), and perhaps `unit`, `one_of`, `least`, `most`.
+    """
+    described = _yaml(EXPECTATIONS / "tables" / "columns.yaml")
+    found: dict[str, dict[str, Any]] = _yaml(EXPECTATIONS / "tables" / "tables.yaml")
+    for spec in found.values():
+        held_to = spec.pop("one_of", {})
+        columns = {}
+        for written in spec["columns"].split():
+            name = written.removesuffix("?")
+            columns[name] = described[name] | {"empty": written.endswith("?")}
+            if name in held_to:
+                columns[name]["one_of"] = held_to[name]
+        spec["columns"] = columns
+    return found
+
+
+@functools.cache
+def kpis() -> dict[str, dict[str, Any]]:
+    """The key figures as `expectations/kpis.yaml` defines them: id (or id template) → definition."""
+    found: dict[str, dict[str, Any]] = _yaml(EXPECTATIONS / "kpis.yaml")
+    return found
+
+
+def _yaml(path: Path) -> Any:
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)  # noqa: S506 - it is a safe loader

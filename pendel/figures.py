@@ -1,0 +1,330 @@
+"""Reading what was published: key figures, status, quarantine, and queries of analysts.
+
+Nothing is computed here: the numbers are selected from the relations that `sql/` built.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import duckdb
+
+from pendel.places import Places, UserError
+
+FILE_STATES = ["accepted", "partly_accepted", "rejected", "superseded", "skipped"]
+LEG_STATES = ["requested", "in_transit", "delivered", "local", "unconfirmed", "cancelled", "superseded"]
+WHOLE_UNITS = {"reservations", "balance"}
+"""Units whose values are whole numbers."""
+
+
+class NoFigures(UserError):
+    """Nothing was published yet, or nothing for that period."""
+
+
+@contextmanager
+def published(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The published warehouse, read-only, shut off from the machine's other files and from extensions.
+
+    Raises NoFigures when nothing was published yet.
+    """
+    if not places.published.exists():
+        raise NoFigures(
+            "{file} is not there: nothing was published yet. Run `pendel nightly` first.", file=places.published
+        )
+    con = duckdb.connect(
+        str(places.published),
+        read_only=True,
+        config={
+            "enable_external_access": "false",
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "lock_configuration": "true",
+        },
+    )
+    try:
+        yield con
+    finally:
+        con.close()
+
+
+def _dicts(con: duckdb.DuckDBPyConnection, sql: str, parameters: object = None) -> list[dict[str, Any]]:
+    result = con.execute(sql, parameters)
+    names = [column[0] for column in result.description or []]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+DIMENSIONS: dict[str, list[str]] = {
+    "total": [],
+    "organisation": ["supplying_organisation", "pickup_organisation"],
+    "branch": ["branch"],
+    "lane": ["supplying_branch", "pickup_branch"],
+    "month": [],
+}
+"""What `--by` can be, and the parts of the dimension that it prints."""
+
+
+def key_figures(places: Places, year: int | None, month: int | None, by: str) -> dict[str, Any]:
+    """The key figures of a period, as `pendel kpi --format json` prints them. Without a year: the newest there is.
+
+    Raises NoFigures when there are none of that period.
+    """
+    with published(places) as con:
+        run = _dicts(con, "SELECT run_id, started_at_utc, as_of FROM quality.run WHERE is_this_run")[0]
+        if year is None:
+            newest = con.execute("SELECT max(year) FROM kpi.value").fetchone()
+            year = newest[0] if newest and newest[0] else run["as_of"].year
+        rows = _dicts(
+            con,
+            """
+            SELECT v.*, d.label_nl, d.label_en, p.published, p.difference
+            FROM kpi.value AS v
+            JOIN kpi.definition AS d ON v.kpi = d.kpi
+            LEFT JOIN kpi.published AS p
+                ON v.kpi = p.kpi AND v.year = p.year AND v.month = 0 AND v.dimension = 'total'
+            WHERE v.year = $year AND v.dimension = $dimension
+                AND CASE WHEN $by_month THEN v.month > 0 AND (v.month = $month OR $month = 0) ELSE v.month = $month END
+            ORDER BY d.position, v.month, v.supplying_organisation, v.pickup_organisation, v.supplying_branch,
+                v.pickup_branch, v.branch
+            """,
+            {
+                "year": year,
+                "dimension": "total" if by == "month" else by,
+                "by_month": by == "month",
+                "month": month or 0,
+            },
+        )
+    if not rows:
+        period = f"{year}-{month:02}" if month else str(year)
+        raise NoFigures("There are no figures of {period}: no exports of it were taken in.", period=period)
+    return {
+        "year": year,
+        **({"month": month} if month else {}),
+        "generated_at": f"{run['started_at_utc']:%Y-%m-%dT%H:%M:%SZ}",
+        "kpis": [
+            {
+                "id": row["kpi"],
+                "dimension": {"month": f"{year}-{row['month']:02}"}
+                if by == "month"
+                else {name: row[name] for name in DIMENSIONS[by]},
+                "value": _number(row["value"], row["unit"]),
+                "unit": row["unit"],
+                "label": {"nl": row["label_nl"], "en": row["label_en"]},
+                "completeness": None if row["completeness"] is None else round(row["completeness"], 6),
+                "published": _number(row["published"], row["unit"]),
+                "difference": _number(row["difference"], row["unit"]),
+            }
+            for row in rows
+        ],
+    }
+
+
+def _number(value: float | None, unit: str) -> int | float | None:
+    if value is None:
+        return None
+    return round(value) if unit in WHOLE_UNITS else round(value, 6)
+
+
+@dataclass
+class RunResult:
+    """What a run found and decided; `runs/<run_id>/result.json`, and what `pendel status` tells."""
+
+    run_id: str
+    started_at: str
+    as_of: str
+    finished_at: str | None = None
+    published: bool = False
+    held_back_by: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    failed_branches: list[str] = field(default_factory=list)
+    files_seen: int = 0
+    files_new: int = 0
+    summary: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+    def write(self, places: Places) -> None:
+        """Keep the result; a reader sees the old one or the new one, never half."""
+        folder = places.runs / self.run_id
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / "result.json.draft"
+        draft.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(draft, folder / "result.json")
+
+
+def last_run(places: Places) -> RunResult | None:
+    """The newest run, finished or not; None when there was none."""
+    for path in sorted(places.runs.glob("*/result.json"), reverse=True):
+        return RunResult(**json.loads(path.read_text(encoding="utf-8")))
+    return None
+
+
+def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """What a built warehouse holds, over everything ever delivered: the sums of `pendel status`.
+
+    `con` is open on the warehouse; no exports are expected of the day of the run itself.
+    """
+
+    def counts(sql: str, names: list[str]) -> dict[str, int]:
+        found = dict(con.execute(sql).fetchall())
+        return {name: found.get(name, 0) for name in names}
+
+    rows = _dicts(
+        con,
+        "SELECT coalesce(sum(rows_read), 0)::INTEGER AS read, coalesce(sum(rows_accepted), 0)::INTEGER AS accepted, "
+        "coalesce(sum(rows_quarantined), 0)::INTEGER AS quarantined, "
+        "coalesce(sum(rows_duplicate), 0)::INTEGER AS duplicate FROM quality.file",
+    )[0]
+    branches = _dicts(
+        con,
+        """
+        WITH feed AS (
+            SELECT
+                branch, count(*) AS expected, count(*) FILTER (state IN ('received', 'late')) AS arrived,
+                count(*) FILTER (state = 'late') AS late, count(*) FILTER (state = 'rejected') AS rejected,
+                count(*) FILTER (state = 'missing') AS missing,
+                max(export_date) FILTER (state IN ('received', 'late')) AS last_export
+            FROM marts.feed_day GROUP BY branch
+        ),
+        held AS (
+            SELECT branch, count(*) AS rows_held FROM quality.quarantined_row WHERE NOT is_superseded GROUP BY branch
+        ),
+        refused AS (
+            -- a file that was rejected needs somebody until an export of its day arrives that can be used
+            SELECT f.branch, count(*) AS files_rejected
+            FROM quality.file AS f
+            WHERE f.state = 'rejected' AND NOT EXISTS (
+                SELECT 1 FROM quality.file AS g
+                WHERE g.branch = f.branch AND g.export_date = f.export_date
+                    AND g.state IN ('accepted', 'partly_accepted'))
+            GROUP BY f.branch
+        ),
+        unconfirmed AS (
+            SELECT pickup_branch AS branch, count(*) AS unconfirmed FROM marts.fct_leg WHERE state = 'unconfirmed'
+            GROUP BY pickup_branch
+        ),
+        named AS (
+            SELECT branch, name, organisation FROM marts.dim_branch
+            UNION ALL
+            SELECT DISTINCT branch, branch, '' FROM quality.file
+            WHERE branch NOT IN (SELECT branch FROM marts.dim_branch)
+        )
+        SELECT
+            n.branch, n.name, n.organisation, coalesce(d.expected, 0) AS expected, coalesce(d.arrived, 0) AS arrived,
+            coalesce(d.late, 0) AS late, coalesce(d.rejected, 0) AS rejected, coalesce(d.missing, 0) AS missing,
+            d.last_export, coalesce(r.files_rejected, 0) AS files_rejected, coalesce(h.rows_held, 0) AS rows_held,
+            coalesce(u.unconfirmed, 0) AS unconfirmed
+        FROM named AS n
+        LEFT JOIN feed AS d ON n.branch = d.branch
+        LEFT JOIN held AS h ON n.branch = h.branch
+        LEFT JOIN refused AS r ON n.branch = r.branch
+        LEFT JOIN unconfirmed AS u ON n.branch = u.branch
+        ORDER BY files_rejected + rejected DESC, missing DESC, rows_held DESC, late DESC, n.branch
+        """,
+    )
+    for branch in branches:
+        branch["last_export"] = str(branch["last_export"]) if branch["last_export"] else None
+    return {
+        "files": counts("SELECT state, count(*) FROM quality.file GROUP BY state", FILE_STATES),
+        "rows": rows,
+        "legs": counts("SELECT state, count(*) FROM marts.fct_leg GROUP BY state", LEG_STATES),
+        "feed": {name: sum(b[name] for b in branches) for name in ("expected", "arrived", "late", "missing")},
+        "branches": branches,
+        "rules": dict(
+            con.execute(
+                "SELECT rule, count(*) FROM quality.quarantined_row WHERE NOT is_superseded GROUP BY rule ORDER BY rule"
+            ).fetchall()
+        ),
+        "warned_rows": dict(
+            con.execute("SELECT rule, count(*) FROM quality.warning GROUP BY rule ORDER BY rule").fetchall()
+        ),
+        "published_figures": _dicts(con, "SELECT * EXCLUDE (source) FROM kpi.published ORDER BY year, kpi"),
+    }
+
+
+def status(places: Places) -> dict[str, Any]:
+    """The last run and the sums over everything ever delivered, as `pendel status --format json` prints them.
+
+    Raises NoFigures when there was no run yet.
+    """
+    run = last_run(places)
+    if run is None:
+        raise NoFigures("There was no run yet in {folder}. Run `pendel nightly` first.", folder=places.warehouse)
+    sums = run.summary or _summary_of_published(places)
+    return {
+        "last_run": {
+            "id": run.run_id,
+            "started_at": run.started_at,
+            "finished_at": run.finished_at,
+            "as_of": run.as_of,
+            "published": run.published,
+            "held_back_by": run.held_back_by,
+            "warnings": run.warnings,
+            "failed_branches": run.failed_branches,
+            "error": run.error,
+        },
+        **sums,
+        "needs_attention": needs_attention(run, sums),
+    }
+
+
+def _summary_of_published(places: Places) -> dict[str, Any]:
+    with published(places) as con:
+        return summary(con)
+
+
+def needs_attention(run: RunResult, sums: dict[str, Any]) -> bool:
+    """Whether somebody has to do something: the exit code of `pendel status`."""
+    return bool(
+        not run.published
+        or run.failed_branches
+        or run.warnings
+        or any(b["files_rejected"] or b["rows_held"] or b["missing"] or b["rejected"] or b["unconfirmed"]
+               for b in sums["branches"])
+    )  # fmt: skip
+
+
+def quarantine(places: Places) -> list[dict[str, Any]]:
+    """The rows that are held and the files that were rejected: branch, file, row (None for a file), rule, detail."""
+    with published(places) as con:
+        rows = _dicts(
+            con,
+            """
+            SELECT branch, file, NULL AS row, reason AS rule, detail, export_date FROM quality.file
+            WHERE state = 'rejected'
+            UNION ALL
+            SELECT q.branch, q.file, q.row, q.rule, '{}', f.export_date
+            FROM quality.quarantined_row AS q JOIN quality.file AS f USING (file_id)
+            WHERE NOT q.is_superseded
+            ORDER BY branch, file, row NULLS FIRST
+            """,
+        )
+    for row in rows:
+        row["detail"] = json.loads(row["detail"])
+    return rows
+
+
+def query(places: Places, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Run one read-only statement on the published warehouse: column names and rows.
+
+    Raises UserError, with DuckDB's first line, for a statement that DuckDB refuses.
+    """
+    with published(places) as con:
+        try:
+            result = con.execute(sql)
+            return [column[0] for column in result.description or []], result.fetchall()
+        except duckdb.Error as error:
+            raise UserError("DuckDB says: {error}", error=error) from None
+
+
+def today(time_zone: str) -> dt.date:
+    """The day it is in the network's time zone."""
+    from zoneinfo import ZoneInfo
+
+    return dt.datetime.now(ZoneInfo(time_zone)).date()
+
+

@@ -1,0 +1,75 @@
+"""Where things are: the folders of an installation, and the errors a user can cause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+SQL = PROJECT / "sql"
+EXPECTATIONS = PROJECT / "expectations"
+
+
+class UserError(Exception):
+    """Something a user can mend. The message says what is wrong, where, and what to do.
+
+    It is a template in English and the values to fill in, so that the command line can say it in Dutch too.
+    """
+
+    def __init__(self, template: str, **values: object) -> None:
+        super().__init__(template.format(**values))
+        self.template = template
+        self.values = values
+
+
+class Busy(UserError):
+    """Another run holds the lock."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders of one installation.
+
+    `raw` is only ever read; `reference` describes the network; `warehouse` is written.
+    """
+
+    raw: Path
+    reference: Path
+    warehouse: Path
+
+    @classmethod
+    def of(
+        cls,
+        home: Path | None = None,
+        raw: Path | None = None,
+        reference: Path | None = None,
+        warehouse: Path | None = None,
+    ) -> Places:
+        """Fill in what was not given: `data/…` under `home`, which is the project itself without one.
+
+        A home without a `data/reference` of its own uses the register that ships with the product.
+        """
+        data = (home or PROJECT).resolve() / "data"
+        if reference is None:
+            own = data / "reference"
+            reference = own if own.is_dir() else PROJECT / "data" / "reference"
+        return cls(
+            raw=(raw or data / "raw").resolve(),
+            reference=reference.resolve(),
+            warehouse=(warehouse or data / "warehouse").resolve(),
+        )
+
+    @property
+    def bronze(self) -> Path:
+        """The store of every row ever delivered; private to the pipeline."""
+        return self.warehouse / "bronze.duckdb"
+
+    @property
+    def published(self) -> Path:
+        """The warehouse that everybody may read."""
+        return self.warehouse / "pendel.duckdb"
+
+    @property
+    def runs(self) -> Path:
+        """What each run found and decided, a folder a run."""
+        return self.warehouse / "runs"

@@ -1,0 +1,421 @@
+"""Finding and reading the branches' exports, by contract.
+
+In: the raw folder, the register, the export formats. Out: per file what it is and why it could not be read, and
+its rows as text under their canonical names. What is no column of the contract is dropped here, before anything
+is stored. Nothing in this module raises for a bad file or row: they come out as a rejection or as a broken row.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import gzip
+import hashlib
+import io
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import python_calamine
+
+from pendel.contracts import ExportFormat, columns, export_formats
+from pendel.places import UserError
+from pendel.reference import NETWORK, Reference
+
+CELL_DATETIME_FORMAT = "@%Y-%m-%d %H:%M:%S"
+"""How a real date cell of a workbook is written as text; the @ keeps it apart from a date typed as text."""
+
+MOST_BROKEN_LINES = 1000
+"""A file with more lines that cannot be parsed is no export."""
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file in the raw folder. `branch` is the name of the folder it was delivered in, "" for none."""
+
+    branch: str
+    path: str
+    size_bytes: int
+    mtime_ns: int
+
+    @property
+    def arrival(self) -> tuple[int, str]:
+        """The order of arrival within a run: the file's own time, then its path."""
+        return self.mtime_ns, self.path
+
+
+class Rejected(Exception):
+    """The file cannot be used; `reason` is a key of `rejections` in expectations/rules.yaml."""
+
+    def __init__(self, reason: str, **detail: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass
+class Delivery:
+    """What was found in one file. `rows` are (row number, canonical values as text), duplicates already set aside."""
+
+    file: FoundFile
+    sha256: str
+    verdict: str = "read"
+    reason: str | None = None
+    detail: dict[str, str] = field(default_factory=dict)
+    format: str | None = None
+    export_date: dt.date | None = None
+    rows_read: int = 0
+    rows_duplicate: int = 0
+    rows_other: int = 0
+    dropped_columns: list[str] = field(default_factory=list)
+    broken_rows: list[int] = field(default_factory=list)
+    row_numbers: list[int] = field(default_factory=list)
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The deliveries of one task, and their rows as one table: `delivery` (index), `row`, the canonical columns."""
+
+    deliveries: list[Delivery]
+    rows: pa.Table
+
+
+def find_files(raw: Path) -> list[FoundFile]:
+    """Every file below the raw folder, in order of arrival; hidden files and Office's lock files are none.
+
+    Raises UserError when the folder is not there.
+    """
+    if not raw.is_dir():
+        raise UserError(
+            "{folder} is no folder. Put the branches' exports there, a folder a branch, or give --raw.", folder=raw
+        )
+    found: list[FoundFile] = []
+    pending = [(raw, "")]
+    while pending:
+        folder, prefix = pending.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith((".", "~$")):
+                    continue
+                path = f"{prefix}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append((folder / entry.name, path + "/"))
+                elif path != "README.md":
+                    stat = entry.stat(follow_symlinks=False)
+                    branch = path.split("/")[0] if prefix else ""
+                    found.append(FoundFile(branch, path, stat.st_size, stat.st_mtime_ns))
+    return sorted(found, key=lambda file: file.arrival)
+
+
+def read_files(raw: Path, files: Sequence[FoundFile], known: set[str], reference: Reference) -> Batch:
+    """Read files of one or more branches, in order of arrival.
+
+    `known` holds what was read before (`known_as`): the same bytes again are skipped, not parsed.
+    Raises OSError when a file cannot be got at; the caller may try again.
+    """
+    known = set(known)
+    deliveries = []
+    for file in sorted(files, key=lambda file: file.arrival):
+        content = (raw / file.path).read_bytes()
+        delivery = Delivery(file, hashlib.sha256(content).hexdigest())
+        if known_as(file.branch, delivery.sha256) not in known:
+            try:
+                _read(delivery, content, reference)
+            except Rejected as rejection:
+                delivery = Delivery(
+                    file, delivery.sha256, "rejected", rejection.reason, rejection.detail,
+                    format=delivery.format, export_date=delivery.export_date,
+                )  # fmt: skip
+                deliveries.append(delivery)
+                continue
+        # Exports without rows are all alike: those of two days are two deliveries.
+        is_empty = not delivery.rows_read + delivery.rows_other
+        key = known_as(file.branch, delivery.sha256, delivery.export_date if is_empty else None)
+        if key in known:
+            delivery.verdict = "skipped"
+        known.add(key)
+        deliveries.append(delivery)
+    return Batch(deliveries, _table(deliveries))
+
+
+def known_as(branch: str, sha256: str, export_date: dt.date | None = None) -> str:
+    """What a file is known by; the export date only for a file without rows."""
+    return f"{branch}/{sha256}/{export_date or ''}"
+
+
+def _table(deliveries: Sequence[Delivery]) -> pa.Table:
+    index: list[int] = []
+    numbers: list[int] = []
+    values: list[tuple[str, ...]] = []
+    for position, delivery in enumerate(deliveries):
+        index += [position] * len(delivery.rows)
+        numbers += delivery.row_numbers
+        values += delivery.rows
+        delivery.rows = []
+        delivery.row_numbers = []
+    by_column: Iterable[Sequence[str]] = zip(*values, strict=True) if values else [()] * len(columns())
+    return pa.table(
+        {"delivery": pa.array(index, pa.int32()), "row": pa.array(numbers, pa.int32())}
+        | {name: pa.array(column, pa.string()) for name, column in zip(columns(), by_column, strict=True)}
+    )
+
+
+def _read(delivery: Delivery, content: bytes, reference: Reference) -> None:
+    name = PurePosixPath(delivery.file.path).name
+    wrapped = name.lower().endswith((".gz", ".zip"))
+    if wrapped:
+        inner, content = _unwrap(name, content)
+        names = [name[: name.rindex(".")], inner]
+    else:
+        names = [name]
+    spec, delivery.export_date = _identify(delivery.file.branch, names, reference)
+    delivery.format = spec.format
+    if not content:
+        raise Rejected("empty_file")
+    records = _sheet(content) if spec.container == "xlsx" else _csv(content, spec)
+    _take_rows(delivery, records, spec)
+
+
+def _unwrap(name: str, content: bytes) -> tuple[str, bytes]:
+    """The name and the bytes of the one file in a .gz or .zip."""
+    if not content:
+        raise Rejected("empty_file")
+    try:
+        if name.lower().endswith(".gz"):
+            return "", gzip.decompress(content)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = [
+                item for item in archive.infolist() if not item.is_dir() and not item.filename.startswith("__MACOSX/")
+            ]
+            if len(members) != 1:
+                raise Rejected("archive_not_one_file", count=str(len(members)))
+            return PurePosixPath(members[0].filename).name, archive.read(members[0])
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError):
+        raise Rejected("broken_archive") from None
+
+
+def _identify(folder: str, names: Sequence[str], reference: Reference) -> tuple[ExportFormat, dt.date]:
+    """The format and the export date that a file's name and folder tell."""
+    formats = export_formats()
+    if folder == NETWORK:
+        for spec in formats.values():
+            for name in names:
+                if spec.perspective == "network" and (matched := spec.match_name(name)):
+                    return spec, matched[1]
+        raise Rejected("unknown_name", expected=_expected(f for f in formats.values() if f.perspective == "network"))
+    periods = reference.periods(folder)
+    if not periods:
+        raise Rejected("unknown_folder")
+    wanted = {p.export_format: formats[p.export_format] for p in periods if p.export_format in formats}
+    if not wanted:
+        raise Rejected("unknown_format", expected=", ".join(formats))
+    for spec in wanted.values():
+        for name in names:
+            if matched := spec.match_name(name):
+                code, export_date = matched
+                codes = {period.ils_code for period in periods}
+                if spec.perspective == "branch" and code not in codes:
+                    raise Rejected("other_branch", expected=", ".join(sorted(codes)))
+                return spec, export_date
+    raise Rejected("unknown_name", expected=_expected(wanted.values()))
+
+
+def _expected(formats: Iterable[ExportFormat]) -> str:
+    return " / ".join(spec.file_name for spec in formats)
+
+
+@dataclass
+class Records:
+    """The rows of a file as lists of text, with their numbers; None for a row that cannot be parsed.
+
+    `is_trimmed` promises that no value has white space around it.
+    """
+
+    numbers: list[int]
+    fields: list[list[str] | None]
+    is_trimmed: bool = False
+
+
+def _csv(content: bytes, spec: ExportFormat) -> Records:
+    encoding = "utf-8-sig" if content.startswith(b"\xef\xbb\xbf") else spec.encoding
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        raise Rejected("wrong_encoding", expected=spec.encoding) from None
+    if "\0" in text:
+        raise Rejected("wrong_encoding", expected=spec.encoding)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.split("\n")
+    marker = spec.broken_when_line_starts_with
+    if marker and marker in text:
+        for number, line in enumerate(lines, 1):
+            if line.startswith(marker):
+                raise Rejected("broken_export", line=str(number), marker=marker)
+    if '"' in text:
+        return _quoted(lines, spec.delimiter)
+    try:
+        fields: list[list[str] | None] = list(csv.reader(lines, delimiter=spec.delimiter))
+    except csv.Error:  # a field of more than 131,072 characters
+        return _quoted(lines, spec.delimiter)
+    edges = (f"{space}{edge}" for space in (" ", "\t", "\u00a0") if space != spec.delimiter
+             for edge in (spec.delimiter, "\n"))  # fmt: skip
+    is_trimmed = not any(edge in text or edge[::-1] in text for edge in edges)
+    return Records(list(range(1, len(fields) + 1)), fields, is_trimmed)
+
+
+def _quoted(lines: list[str], delimiter: str) -> Records:
+    """Parse lines of which some fields are quoted, and may run over several lines.
+
+    A quote that never closes would swallow the rest of the file: then its line alone is the broken row, and reading
+    goes on with the next one.
+    """
+    found = Records([], [])
+    row = position = broken = 0
+    while position < len(lines):
+        reader = csv.reader((line + "\n" for line in lines[position:]), delimiter=delimiter, strict=True)
+        done = 0
+        try:
+            for fields in reader:
+                row += 1
+                done = reader.line_num
+                found.numbers.append(row)
+                found.fields.append(fields)
+        except csv.Error:
+            row += 1
+            broken += 1
+            if broken > MOST_BROKEN_LINES:
+                raise Rejected("not_parsable", count=str(MOST_BROKEN_LINES)) from None
+            found.numbers.append(row)
+            found.fields.append(None)
+            position += done + 1
+        else:
+            break
+    return found
+
+
+def _sheet(content: bytes) -> Records:
+    """The first sheet of a workbook; rows without any value are none."""
+    try:
+        sheet = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(content)).get_sheet_by_index(0)
+        values = sheet.to_python(skip_empty_area=False)
+    except (python_calamine.CalamineError, python_calamine.ZipError, python_calamine.XmlError, OSError, IndexError):
+        raise Rejected("no_workbook") from None
+    rows = [[cell if type(cell) is str else _cell(cell) for cell in cells] for cells in values]
+    return Records(list(range(1, len(rows) + 1)), [row if any(row) else [] for row in rows])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float):
+        # A whole number is a barcode or a code that Excel took for a number.
+        return str(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, dt.datetime):
+        if value.microsecond:  # Excel counts in fractions of a day: half a second may be missing
+            value = (value + dt.timedelta(milliseconds=500)).replace(microsecond=0)
+        return f"@{value}"
+    if isinstance(value, dt.date):
+        return f"@{value} 00:00:00"
+    return str(value)
+
+
+def _take_rows(delivery: Delivery, records: Records, spec: ExportFormat) -> None:
+    """Match the header with the contract, then keep of each row the contract's columns alone."""
+    if not records.fields or not records.fields[0] or not any(name.strip() for name in records.fields[0]):
+        raise Rejected("empty_file")
+    header = [name.strip() for name in records.fields[0]]
+    positions = _positions(header, delivery, spec)
+    width = len(header)
+    wanted = [*columns(), *spec.helper_columns]
+    # A column that the file lacks is read from a field that is always empty, one past the end.
+    pick = itemgetter(*(positions.get(name, width) for name in wanted))
+    numbers: list[int] = []
+    rows: list[tuple[str, ...]] = []
+    for number, fields in zip(records.numbers[1:], records.fields[1:], strict=True):
+        if fields is not None and len(fields) == width:
+            fields.append("")
+            numbers.append(number)
+            rows.append(pick(fields))
+        elif fields is None or len(fields) > 1 or (fields and fields[0].strip()):
+            delivery.broken_rows.append(number)
+    if not records.is_trimmed:
+        rows = [tuple(map(str.strip, row)) for row in rows]
+    if spec.rows_where:
+        at, wanted_value = wanted.index(spec.rows_where["column"]), spec.rows_where["equals"]
+        numbers = [number for number, row in zip(numbers, rows, strict=True) if row[at] == wanted_value]
+        kept = [row for row in rows if row[at] == wanted_value]
+        delivery.rows_other = len(rows) - len(kept)
+        rows = kept
+    delivery.rows_read = len(rows) + len(delivery.broken_rows)
+    first: dict[tuple[str, ...], int] = {}
+    for number, row in zip(numbers, rows, strict=True):
+        first.setdefault(row, number)
+    delivery.rows_duplicate = len(rows) - len(first)
+    delivery.row_numbers = list(first.values())
+    refine = _refiner(wanted, spec)
+    delivery.rows = [refine(row) for row in first] if refine else list(first)
+
+
+def _positions(header: list[str], delivery: Delivery, spec: ExportFormat) -> dict[str, int]:
+    """Canonical column → position in the file. Raises Rejected when a needed column is missing or stands twice."""
+    headers = spec.columns | {name: name for name in spec.helper_columns}
+    twice = [name for name in headers.values() if header.count(name) > 1]
+    if twice:
+        raise Rejected("column_twice", column=", ".join(twice))
+    missing = [
+        name
+        for column, name in headers.items()
+        if name not in header and (column in spec.helper_columns or columns()[column].header == "needed")
+    ]
+    if missing:
+        raise Rejected("column_missing", column=", ".join(missing))
+    # Of columns that are not ours only the names that the contract lists are noted: a name could tell on a reader.
+    delivery.dropped_columns = sorted(
+        {name if name in spec.personal_columns else "***" for name in header if name and name not in headers.values()}
+    )
+    return {column: header.index(name) for column, name in headers.items() if name in header}
+
+
+def _refiner(wanted: list[str], spec: ExportFormat) -> Any:
+    """A function that applies a format's own row rules (helper columns, derived status), None without any."""
+    if not (spec.helper_columns or spec.no_value_where or spec.status_from_dates):
+        return None
+    at = {name: position for position, name in enumerate(wanted)}
+
+    def refine(values: tuple[str, ...]) -> tuple[str, ...]:
+        row = list(values)
+        for void in spec.no_value_where:
+            if row[at[void["where"]]].startswith(void["starts_with"]):
+                row[at[void["column"]]] = ""
+        if spec.status_from_dates:
+            row[at["status"]] = next((status for column, status in spec.status_from_dates if row[at[column]]), "A")
+        return tuple(row[: len(columns())])
+
+    return refine
+
+
+_WORDS = re.compile(r"[^\W_]+")
+
+
+def safe_path(path: str, reference: Reference) -> str:
+    """A path as it may be shown: a file that was named by hand can bear a reader's name, so every word in it that is
+    no word of the contracts, no code of the register and no date is replaced by an ellipsis.
+    """
+    allowed = {NETWORK, "csv", "tsv", "xlsx", "xls", "txt", "gz", "zip", "pdf", "md", "export", "exports", "copy"}
+    allowed |= {"kopie", "nieuw", "new", "oud", "old", "test", "late", "corrected", "gecorrigeerd", "notes", "readme"}
+    allowed |= {word for period in reference.branches for text in (period.branch, period.ils_code, period.name)
+                for word in _WORDS.findall(text.lower())}
+    allowed |= {word for spec in export_formats().values() for word in _WORDS.findall(spec.file_name.lower())}
+    return _WORDS.sub(
+        lambda word: word[0] if word[0].lower() in allowed or (word[0].isdigit() and len(word[0]) <= 8) else "…", path
+    )
+
+

@@ -1,0 +1,72 @@
+"""The language of what people see: Dutch or English texts, Dutch numbers and dates.
+
+Texts stand in the code in English and are translated by gettext (`pendel/locale/`), Click's own included.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import gettext
+import locale
+import os
+from pathlib import Path
+
+LOCALE = Path(__file__).parent / "locale"
+LANGUAGES = ["nl", "en"]
+
+_language = "nl"
+
+
+def set_language(language: str | None) -> str:
+    """Choose the language of this process: the given one, PENDEL_LANG, or the machine's; Dutch where none is known."""
+    global _language
+    wanted = language or os.environ.get("PENDEL_LANG") or (locale.getlocale()[0] or "") or os.environ.get("LANG", "")
+    _language = "en" if wanted.lower().startswith("en") else "nl"
+    # Click asks gettext for its texts in the default domain: the catalog is bound there.
+    os.environ["LANGUAGE"] = _language
+    gettext.bindtextdomain("messages", str(LOCALE))
+    gettext.textdomain("messages")
+    return _language
+
+
+def language() -> str:
+    """The language chosen: nl or en."""
+    return _language
+
+
+def _(text: str) -> str:
+    return gettext.gettext(text)
+
+
+def counted(one: str, many: str, count: int) -> str:
+    """'1 branch needs', '2 branches need': the form for a count, with the count filled in for {n}."""
+    return gettext.ngettext(one, many, count).format(n=number(count))
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """A number as a reader expects it: 137.724 · 17,5 % · 1,25; a dash for nothing."""
+    from babel.numbers import format_decimal
+
+    if value is None:
+        return "–"
+    if unit == "pct":
+        return format_decimal(value, format="#,##0.0", locale=_language) + "\u00a0%"
+    if unit in ("days", "transport_days"):
+        return format_decimal(value, format="#,##0.0", locale=_language)
+    return format_decimal(value, format="#,##0.##", locale=_language)
+
+
+def date(day: dt.date | str | None) -> str:
+    """A date as a reader expects it: 31-12-2023."""
+    if day is None:
+        return "–"
+    if isinstance(day, str):
+        day = dt.date.fromisoformat(day)
+    return f"{day:%d-%m-%Y}" if _language == "nl" else f"{day:%Y-%m-%d}"
+
+
+def month_name(month: int) -> str:
+    """januari, or January."""
+    from babel.dates import get_month_names
+
+    return str(get_month_names("wide", context="stand-alone", locale=_language)[month])

@@ -1,0 +1,7 @@
+-- on: marts.fct_delivery
+-- severity: critical
+-- No row of an export is counted as two deliveries.
+SELECT pickup_file_id, pickup_row
+FROM {batch}
+GROUP BY pickup_file_id, pickup_row
+HAVING count(*) > 1

@@ -1,0 +1,42 @@
+-- grain: one row a lane (ordered pair of branches) and day on which both branches were open
+-- key: supplying_branch, pickup_branch, date
+-- materialize: table
+-- All lanes, zeros shown. sent: legs that left that day; delivered: legs received that day.
+WITH delivered AS (
+    SELECT supplying_branch, pickup_branch, delivered_on AS date, count(*) AS delivered
+    FROM marts.fct_delivery
+    GROUP BY ALL
+),
+sent AS (
+    SELECT supplying_branch, pickup_branch, shipped_at::DATE AS date, count(*) AS sent
+    FROM marts.fct_leg
+    WHERE shipped_at IS NOT NULL AND state NOT IN ('local') AND supplying_branch <> ''
+    GROUP BY ALL
+),
+counted AS (
+    SELECT
+        coalesce(d.supplying_branch, s.supplying_branch) AS supplying_branch,
+        coalesce(d.pickup_branch, s.pickup_branch) AS pickup_branch,
+        coalesce(d.date, s.date) AS date,
+        coalesce(s.sent, 0) AS sent,
+        coalesce(d.delivered, 0) AS delivered
+    FROM delivered AS d
+    FULL JOIN sent AS s USING (supplying_branch, pickup_branch, date)
+),
+lane AS (
+    SELECT s.branch AS supplying_branch, p.branch AS pickup_branch, s.date
+    FROM staging.branch_day AS s
+    JOIN staging.branch_day AS p ON s.date = p.date AND s.branch <> p.branch
+)
+SELECT
+    coalesce(l.date, c.date) AS date,
+    coalesce(l.supplying_branch, c.supplying_branch) AS supplying_branch,
+    coalesce(l.pickup_branch, c.pickup_branch) AS pickup_branch,
+    so.organisation AS supplying_organisation,
+    po.organisation AS pickup_organisation,
+    coalesce(c.sent, 0)::INTEGER AS sent,
+    coalesce(c.delivered, 0)::INTEGER AS delivered
+FROM lane AS l
+FULL JOIN counted AS c USING (supplying_branch, pickup_branch, date)
+JOIN staging.branch_organisation AS so ON coalesce(l.supplying_branch, c.supplying_branch) = so.branch
+JOIN staging.branch_organisation AS po ON coalesce(l.pickup_branch, c.pickup_branch) = po.branch

@@ -1,0 +1,15 @@
+-- grain: one row a year, and a month of it, for which there are exports
+-- key: year, month
+-- materialize: table
+-- month is 0 for the whole year. is_current: the day before the run lies in it.
+WITH day AS (
+    SELECT d.date, d.year, d.month, d.date = run.as_of - 1 AS is_current
+    FROM marts.dim_date AS d
+    CROSS JOIN reference.run AS run
+    WHERE d.year IN (SELECT year(export_date) FROM staging.file WHERE is_active)
+        OR d.year IN (SELECT year FROM marts.fct_delivery)
+)
+SELECT
+    year, coalesce(month, 0) AS month, min(date) AS first_date, max(date) AS last_date, bool_or(is_current) AS is_current
+FROM day
+GROUP BY GROUPING SETS ((year), (year, month))
