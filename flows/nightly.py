@@ -7,17 +7,19 @@ coarse, at most MOST_READERS of them read, since Prefect's embedded server loses
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.futures import wait
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
@@ -27,6 +29,14 @@ from pendel.reference import Reference, read_reference
 
 MOST_READERS = 16
 """The most tasks that read; a network with more branches has several branches a task."""
+
+T = TypeVar("T")
+
+
+def as_is(value: T) -> T:
+    """Hand a value to a task as it is: Prefect would walk through all of it otherwise."""
+    return cast(T, quote(value))
+
 
 Report = Callable[[str, dict[str, Any]], None]
 _report: Report = lambda event, detail: None  # noqa: E731
@@ -43,7 +53,9 @@ def _is_io_error(task: Any, run: Any, state: State[Any]) -> bool:
     return isinstance(state.result(raise_on_failure=False), OSError)
 
 
-io = task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=2, retry_condition_fn=_is_io_error)
+io = task(
+    cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=2, retry_condition_fn=_is_io_error
+)
 pure = task(cache_policy=NO_CACHE, persist_result=False)
 
 
@@ -64,9 +76,7 @@ def read_exports(
 
 
 @pure
-def take_in(
-    places: Places, reference: Reference, run: bronze.Run, batches: Sequence[reading.Batch]
-) -> bronze.Intake:
+def take_in(places: Places, reference: Reference, run: bronze.Run, batches: Sequence[reading.Batch]) -> bronze.Intake:
     """Judge the rows, and append files and rows to the bronze store."""
     return bronze.take_in(places, reference, run, batches, gates.judge_rows)
 
@@ -92,7 +102,7 @@ def publish(build: building.Build, places: Places) -> Path:
 @flow(
     name="nightly",
     flow_run_name="nightly {as_of}",
-    task_runner=ThreadPoolTaskRunner(max_workers=4),
+    task_runner=ThreadPoolTaskRunner(max_workers=4),  # type: ignore[arg-type]
     validate_parameters=False,
     persist_result=False,
 )
@@ -104,6 +114,7 @@ def nightly(raw: str, reference: str, warehouse: str, as_of: str) -> State[Any]:
     places = Places.of(raw=Path(raw), reference=Path(reference), warehouse=Path(warehouse))
     network = read_reference(places.reference)
     run = bronze.Run.start(dt.date.fromisoformat(as_of))
+    gc.freeze()  # what the imports of Prefect and Great Expectations left need not be walked again and again
     with bronze.locked(places, run), ExitStack() as stack:
         result = figures.RunResult(run.run_id, f"{run.started_at:%Y-%m-%dT%H:%M:%SZ}", as_of)
         result.write(places)
@@ -121,23 +132,23 @@ def nightly(raw: str, reference: str, warehouse: str, as_of: str) -> State[Any]:
 def _night(
     places: Places, network: Reference, run: bronze.Run, result: figures.RunResult, stack: ExitStack
 ) -> State[Any]:
-    plan = find_new_files(quote(places), quote(network))
+    plan = find_new_files(as_is(places), as_is(network))
     result.files_seen = plan.seen
     result.files_new = sum(len(files) for files in plan.files.values())
     _report("found", {"files": result.files_new, "folders": len(plan.files)})
     batches = _read_all(places, network, plan, result)
-    intake = take_in(quote(places), quote(network), run, quote(batches))
+    intake = take_in(as_is(places), as_is(network), run, as_is(batches))
     _report("stored", {"rows": intake.rows_read, "held": intake.rows_quarantined})
-    made = build(quote(stack), quote(places), quote(network), run)
+    made = build(as_is(stack), as_is(places), as_is(network), run)
     _report("built", {})
-    results = check(quote(made))
+    results = check(as_is(made))
     decision = gates.decide(results)
     building.finish(made, run, results)
     result.summary = figures.summary(made.con)
     result.held_back_by, result.warnings = decision.held_back_by, decision.warnings
     _report("checked", {"checks": len(results), "held_back_by": decision.held_back_by})
     if decision.publish:
-        publish(quote(made), quote(places))
+        publish(as_is(made), as_is(places))
         result.published = True
     create_markdown_artifact(
         key="nightly", markdown=present.run_markdown(result, "nl"), description=f"Nachtverwerking {result.as_of}"
@@ -147,9 +158,7 @@ def _night(
     return Completed(message="published")
 
 
-def _read_all(
-    places: Places, network: Reference, plan: bronze.Plan, result: figures.RunResult
-) -> list[reading.Batch]:
+def _read_all(places: Places, network: Reference, plan: bronze.Plan, result: figures.RunResult) -> list[reading.Batch]:
     """Read the branches concurrently; one that cannot be read is named, and the others go on."""
     folders = sorted(plan.files)
     size = max(1, math.ceil(len(folders) / MOST_READERS))
@@ -159,7 +168,7 @@ def _read_all(
         name = ", ".join(group)
         reader = read_exports.with_options(name=f"read {name}"[:100], tags=group)
         files = [file for folder in group for file in plan.files[folder]]
-        futures.append(reader.submit(quote(places), quote(network), quote(files), quote(plan.known), name))
+        futures.append(reader.submit(as_is(places), as_is(network), as_is(files), as_is(plan.known), name))
     wait(futures)
     batches = []
     for group, future in zip(groups, futures, strict=True):

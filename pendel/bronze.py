@@ -27,7 +27,16 @@ import pyarrow as pa
 
 from pendel.contracts import ExportFormat, Rule, columns, export_formats, rules
 from pendel.places import Busy, Places, UserError
-from pendel.reading import CELL_DATETIME_FORMAT, Batch, FoundFile, find_files, known_as, safe_path
+from pendel.reading import (
+    CELL_DATETIME_FORMAT,
+    Batch,
+    Delivery,
+    FoundFile,
+    empty_rows,
+    find_files,
+    known_as,
+    safe_path,
+)
 from pendel.reference import Reference
 
 MASK = "***"
@@ -201,14 +210,12 @@ def take_in(
     arrival = [rule for rule in rules() if rule.stage == "arrival"]
     with _workshop(places) as con:
         touched = _enter(con, reference, run, batches)
-        con.execute(_parsing_sql())
         _add_instants(con)
-        con.execute(_incoming_sql(reference.parameters.transit_warning_days))
+        con.execute(_incoming_sql(arrival, reference.parameters.transit_warning_days))
         results = judge(con, arrival)
         failed = [result.rule for result in results if result.count is None]
         if failed or len(results) != len(arrival):
             raise RuntimeError(f"row rules that could not be executed: {', '.join(failed) or 'some'}")
-        con.execute(_judged_sql(arrival))
         con.execute("BEGIN")
         con.execute("INSERT INTO bronze.run VALUES (?, ?, ?)", [run.run_id, run.started_at, run.as_of])
         for file_id, mtime_ns in touched:
@@ -227,8 +234,8 @@ def take_in(
 
 
 LEDGER = [
-    "file_id", "run_id", "branch", "path", "path_key", "size_bytes", "mtime_ns", "sha256", "format", "export_date", "verdict",
-    "reason", "detail", "judged_by", "rows_read", "rows_accepted", "rows_quarantined", "rows_duplicate", "rows_other",
+    "file_id", "run_id", "branch", "path", "path_key", "size_bytes", "mtime_ns", "sha256", "format", "export_date",
+    "verdict", "reason", "detail", "judged_by", "rows_read", "rows_accepted", "rows_quarantined", "rows_duplicate", "rows_other",
     "dropped_columns",
 ]  # fmt: skip
 
@@ -256,6 +263,7 @@ def _enter(
     )
     ids = [np.full(len(batch.deliveries), -1, dtype=np.int32) for batch in batches]
     ledger: list[tuple[object, ...]] = []
+    numbered: list[tuple[int, Delivery]] = []
     broken: list[tuple[int, int]] = []
     touched: list[tuple[int, int]] = []
     for d, b, i in arrived:
@@ -273,6 +281,7 @@ def _enter(
                 verdict = "skipped" if again in rejected else verdict
                 rejected.add(again)
         ids[b][i] = file_id
+        numbered.append((file_id, d))
         broken += [(file_id, row) for row in d.broken_rows]
         ledger.append(
             (file_id, run.run_id, safe_path(d.file.branch, reference), safe_path(d.file.path, reference),
@@ -282,20 +291,27 @@ def _enter(
         )  # fmt: skip
     con.execute("CREATE TABLE entered AS SELECT * FROM bronze.file LIMIT 0")
     if ledger:
-        frame = pd.DataFrame(ledger, columns=pd.Index(LEDGER))
-        con.execute("INSERT INTO entered SELECT * FROM frame")
+        con.register("ledger", pd.DataFrame(ledger, columns=pd.Index(LEDGER)))
+        con.execute("INSERT INTO entered SELECT * FROM ledger")
     con.execute("CREATE TABLE broken (file_id INTEGER, row INTEGER)")
     if broken:
-        lines = pd.DataFrame(broken, columns=pd.Index(["file_id", "row"]))
-        con.execute("INSERT INTO broken SELECT * FROM lines")
-    nothing = pa.table({"file_id": pa.array([], pa.int32()), "row": pa.array([], pa.int32())}
-                       | {name: pa.array([], pa.string()) for name in columns()})  # fmt: skip
-    parts = [nothing]
-    for file_ids, batch in zip(ids, batches, strict=True):
-        numbers = pa.array(file_ids[batch.rows["delivery"].to_numpy()], pa.int32())
-        parts.append(batch.rows.set_column(0, "file_id", numbers))
-    everything = pa.concat_tables(parts)
-    con.register("delivered", everything.rename_columns(["file_id", "row", *(f"{name}_text" for name in columns())]))
+        con.register("broken_rows", pd.DataFrame(broken, columns=pd.Index(["file_id", "row"])))
+        con.execute("INSERT INTO broken SELECT * FROM broken_rows")
+    formats = {file_id: (d.format, d.export_date) for file_id, d in numbered}
+    file_ids = np.concatenate(
+        [ids[b][batch.rows["delivery"].to_numpy()] for b, batch in enumerate(batches)] or [np.array([], np.int32)]
+    )
+    used, position = np.unique(file_ids, return_inverse=True)
+    told = [formats[int(file_id)] for file_id in used]
+    table = pa.concat_tables([batch.rows for batch in batches] or [empty_rows()]).drop_columns(["delivery"])
+    delivered = table.rename_columns(["row", *(f"{name}_text" for name in columns())])
+    for name, values in (
+        ("export_date", pa.array([date for _, date in told], pa.date32()).take(pa.array(position))),
+        ("format", pa.array([name for name, _ in told], pa.string()).take(pa.array(position))),
+        ("file_id", pa.array(file_ids, pa.int32())),
+    ):
+        delivered = delivered.add_column(0, name, values)
+    con.register("delivered", delivered)
     return touched
 
 
@@ -342,101 +358,84 @@ def _close_reason(spec: ExportFormat) -> str:
 
 def _changed_at(spec: ExportFormat) -> str:
     # greatest() passes over what is empty
-    return f"greatest({', '.join(spec.changed_at_from)}, NULL)" if spec.changed_at_from else "changed_at_read"
-
-
-def _parsing_sql() -> str:
-    """SQL that leaves the rows with their date-times read, as written on the clock, in the table `parsed`."""
-    read = ", ".join(
-        f"{_by_format(functools.partial(_parsed, name))} AS {name}{'_read' if name == 'changed_at' else ''}"
-        for name in DATETIMES
-    )
-    return f"""
-    CREATE TABLE parsed AS
-    WITH readings AS (
-      SELECT delivered.*, export_date, format, {read}
-      FROM delivered JOIN entered USING (file_id) WHERE verdict = 'read')
-    SELECT * EXCLUDE (changed_at_read), {_by_format(_changed_at)} AS changed_at,
-      {" + ".join(f"({name}_text <> '' AND {name} IS NULL)::INT" for name in DATETIMES if name != "changed_at")}
-      + (changed_at_text <> '' AND changed_at_read IS NULL)::INT AS unreadable_datetimes
-    FROM readings
-    """
+    return f"greatest({', '.join(spec.changed_at_from)}, NULL)" if spec.changed_at_from else "changed_at"
 
 
 def _add_instants(con: duckdb.DuckDBPyConnection) -> None:
-    """Leave in the table `instants`, row by row beside `parsed`, every date-time as local time and INSTANTS in UTC.
+    """Leave in `instants`, row by row beside `delivered`, every date-time as local time and INSTANTS in UTC.
 
     Of the doubled hour in autumn the first is taken; a time in the hour that spring skips is read an hour later, and
-    counted in `datetimes_moved` (design.md, export contract).
+    counted in `datetimes_moved` (the export contract). `unreadable` counts the date-times that could not be read.
     """
-    selected = ", ".join(DATETIMES)
-    zones = {spec.format: spec.time_zone for spec in export_formats().values()}
-    frame = con.sql(f"SELECT format, {selected} FROM parsed").df()
+    read = ", ".join(f"{_by_format(functools.partial(_parsed, name))} AS {name}" for name in DATETIMES)
+    unreadable = " + ".join(f"({name}_text <> '' AND {name} IS NULL)::INT" for name in DATETIMES)
+    zones = sorted({spec.time_zone for spec in export_formats().values()})
+    zone_of = _by_format(lambda spec: str(zones.index(spec.time_zone)))
+    dates = ", ".join(name for name in DATETIMES if name != "changed_at")
+    frame = con.sql(
+        f"SELECT {dates}, {_by_format(_changed_at)} AS changed_at, {unreadable} AS unreadable, {zone_of} AS zone "
+        f"FROM (SELECT format, {', '.join(f'{name}_text' for name in DATETIMES)}, {read} FROM delivered)"
+    ).df()
     result = {name: frame[name].copy() for name in DATETIMES} | {
-        f"{name}_utc": pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us]") for name in INSTANTS
+        f"{name}_utc": pd.Series(pd.NaT, index=frame.index, dtype=frame[name].dtype) for name in INSTANTS
     }
     moved = np.zeros(len(frame), dtype=np.int32)
-    for zone in sorted(set(zones.values())):
-        mine = frame["format"].map(zones).eq(zone)
+    for number, zone in enumerate(zones):
+        mine = frame.index if len(zones) == 1 else frame.index[frame["zone"] == number]
         for name in DATETIMES:
             local = frame.loc[mine, name]
             aware = local.dt.tz_localize(
                 zone, ambiguous=np.ones(len(local), dtype=bool), nonexistent=pd.Timedelta(hours=1)
             )
             shifted = aware.dt.tz_localize(None)
-            moved[mine.to_numpy()] += (shifted.ne(local) & local.notna()).to_numpy().astype(np.int32)
+            moved[mine] += (shifted.ne(local) & local.notna()).to_numpy().astype(np.int32)
             result[name].loc[mine] = shifted
             if name in INSTANTS:
                 result[f"{name}_utc"].loc[mine] = aware.dt.tz_convert("UTC").dt.tz_localize(None)
     instants = pa.table(
         {name: pa.array(series, pa.timestamp("us"), from_pandas=True) for name, series in result.items()}
-        | {"datetimes_moved": pa.array(moved)}
+        | {"datetimes_moved": pa.array(moved), "unreadable_datetimes": pa.array(frame["unreadable"], pa.int32())}
     )
     con.register("instants", instants)
 
 
-def _incoming_sql(transit_warning_days: int) -> str:
-    """SQL that leaves the typed rows of the run in the table `incoming`, ready to be judged."""
+def _incoming_sql(arrival: Sequence[Rule], transit_warning_days: int) -> str:
+    """SQL that leaves the rows of the run in the table `incoming`: typed, and with the first rule that holds each."""
     texts = ", ".join(f"{name}_text" for name in TEXTS if name != "reservation_id")
-    instants = ", ".join(f"instants.{name}" for name in [*DATETIMES, *(f"{name}_utc" for name in INSTANTS)])
     sound = _by_format(lambda spec: f"regexp_full_match(reservation_id_text, {_quote(spec.reservation_id_pattern)})")
+    held = " ".join(f"WHEN {rule.where} THEN {_quote(rule.rule)}" for rule in arrival if rule.action == "quarantine")
     return f"""
     -- nine digits that pass the eleven test of citizen service numbers, or an e-mail address
     CREATE MACRO eleven_test(digits) AS digits <> '000000000' AND
       (list_sum([(10 - i) * digits[i]::INT FOR i IN range(1, 9)]) - digits[9]::INT) % 11 = 0;
     CREATE MACRO looks_personal(value) AS
-      (contains(value, '@') AND regexp_matches(value, '[^@\s|]+@[^@\s|]+\.[^@\s|]+'))
+      (contains(value, '@') AND regexp_matches(value, '[^@\\s|]+@[^@\\s|]+\\.[^@\\s|]+'))
       OR CASE WHEN regexp_matches(value, '(^|[^0-9])[0-9]{{9}}($|[^0-9])')
               THEN list_bool_or([eleven_test(part) FOR part IN regexp_split_to_array(value, '[^0-9]+')
                                  IF len(part) = 9]) ELSE false END;
     CREATE TABLE incoming AS
     WITH typed AS (
-      SELECT parsed.* EXCLUDE ({", ".join(DATETIMES)}), {instants}, datetimes_moved,
+      SELECT *,
         reservation_id_text AS reservation_id, item_barcode_text AS item_barcode, material_type_text AS material_type,
         supplying_branch_text AS supplying_branch, pickup_branch_text AS pickup_branch,
         {_by_format(_status)} AS status, {_by_format(_close_reason)} AS close_reason,
         {sound} AS reservation_id_sound
-      FROM parsed POSITIONAL JOIN instants)
-    SELECT *,
-      coalesce(status IN ('T', 'O', 'B', 'U', 'R'), false) OR shipped_at_text <> '' OR received_at_text <> ''
-        AS is_shipped,
-      concat_ws('|', CASE WHEN NOT reservation_id_sound THEN reservation_id END, {texts}) AS checked_text,
-      {transit_warning_days} AS transit_warning_days
-    FROM typed;
-    DROP TABLE parsed;
+      FROM delivered POSITIONAL JOIN instants),
+    derived AS (
+      SELECT *,
+        coalesce(status IN ('T', 'O', 'B', 'U', 'R'), false) OR shipped_at_text <> '' OR received_at_text <> ''
+          AS is_shipped,
+        concat_ws('|', CASE WHEN NOT reservation_id_sound THEN reservation_id END, {texts}) AS checked_text,
+        {transit_warning_days} AS transit_warning_days
+      FROM typed)
+    SELECT *, CASE {held} END AS rule FROM derived;
     """
-
-
-def _judged_sql(arrival: Sequence[Rule]) -> str:
-    """SQL that leaves the rows in the table `judged`, each with the first rule that holds it, if any."""
-    held = " ".join(f"WHEN {rule.where} THEN {_quote(rule.rule)}" for rule in arrival if rule.action == "quarantine")
-    return f"CREATE TABLE judged AS SELECT *, CASE {held} END AS rule FROM incoming"
 
 
 def _append_sql(arrival: Sequence[Rule]) -> str:
     """SQL that moves the run's rows and files into bronze."""
     warned = " UNION ALL ".join(
-        f"SELECT file_id, row, {_quote(rule.rule)} FROM judged WHERE rule IS NULL AND ({rule.where})"
+        f"SELECT file_id, row, {_quote(rule.rule)} FROM incoming WHERE rule IS NULL AND ({rule.where})"
         for rule in arrival
         if rule.action == "warn"
     )
@@ -445,26 +444,29 @@ def _append_sql(arrival: Sequence[Rule]) -> str:
         f"AND NOT looks_personal({name}_text)) THEN {name}_text ELSE {_quote(MASK)} END"
         for name, column in columns().items()
     )
-    # What is not needed for any figure, and has not the shape of its column, is not kept.
-    material = f"CASE WHEN regexp_full_match(material_type, {_quote(columns()['material_type'].shape)}) THEN material_type END"
-    barcode = (
-        f"CASE WHEN item_barcode = '' THEN NULL WHEN regexp_full_match(item_barcode, "
-        f"{_quote(columns()['item_barcode'].shape)}) THEN item_barcode ELSE {_quote(MASK)} END"
-    )
+    # An allow-list: of a row that counts too, a value is kept only if it has the shape of its column.
+    kept = {
+        name: f"CASE WHEN {name} = '' OR regexp_full_match({name}, {_quote(columns()[name].shape)}) THEN {name} "
+        f"ELSE {_quote(MASK)} END"
+        for name in ("item_barcode", "material_type", "supplying_branch", "pickup_branch")
+    }
     return f"""
     DELETE FROM bronze.file WHERE file_id IN (SELECT file_id FROM entered);
     INSERT INTO bronze.row
-      SELECT file_id, row, reservation_id, {barcode}, {material}, supplying_branch, pickup_branch, status,
+      SELECT file_id, row, reservation_id, nullif({kept["item_barcode"]}, ''), nullif({kept["material_type"]}, ''),
+        {kept["supplying_branch"]}, {kept["pickup_branch"]}, status,
         nullif(close_reason, ''), {", ".join(DATETIMES)}, {", ".join(f"{name}_utc" for name in INSTANTS)}
-      FROM judged WHERE rule IS NULL;
+      FROM incoming WHERE rule IS NULL;
     INSERT INTO bronze.quarantine BY NAME SELECT file_id, row, 'row_shape' AS rule FROM broken;
-    INSERT INTO bronze.quarantine SELECT file_id, row, rule, {masked} FROM judged WHERE rule IS NOT NULL;
+    INSERT INTO bronze.quarantine SELECT file_id, row, rule, {masked} FROM incoming WHERE rule IS NOT NULL;
     INSERT INTO bronze.warning {warned};
     INSERT INTO bronze.file
       SELECT entered.* REPLACE (coalesce(accepted, 0) AS rows_accepted, coalesce(held, 0) AS rows_quarantined)
       FROM entered
-      LEFT JOIN (SELECT file_id, count(*) AS accepted FROM bronze.row GROUP BY file_id) USING (file_id)
-      LEFT JOIN (SELECT file_id, count(*) AS held FROM bronze.quarantine GROUP BY file_id) USING (file_id);
+      LEFT JOIN (SELECT file_id, count(*) AS accepted FROM bronze.row
+        WHERE file_id IN (SELECT file_id FROM entered) GROUP BY file_id) USING (file_id)
+      LEFT JOIN (SELECT file_id, count(*) AS held FROM bronze.quarantine
+        WHERE file_id IN (SELECT file_id FROM entered) GROUP BY file_id) USING (file_id);
     """
 
 
@@ -478,6 +480,6 @@ def _check_sums(con: duckdb.DuckDBPyConnection, run: Run, results: Sequence[Rule
     if unbalanced:
         raise RuntimeError(f"rows got lost in {len(unbalanced)} files: the sums do not hold; nothing was stored")
     held = [result.rule for result in results if result.action == "quarantine" and result.count]
-    held_rows = con.execute("SELECT DISTINCT rule FROM judged WHERE rule IS NOT NULL").fetchall()
+    held_rows = con.execute("SELECT DISTINCT rule FROM incoming WHERE rule IS NOT NULL").fetchall()
     if not {rule for (rule,) in held_rows} <= set(held):
         raise RuntimeError("the gate and the quarantine disagree on the rows to be held; nothing was stored")

@@ -109,9 +109,9 @@ def create_models(con: duckdb.DuckDBPyConnection, chosen: Sequence[Model] | None
         con.execute(f"CREATE {kind} {model.relation} AS\n{model.sql}")
 
 
-def _kpi_rows(reference: Reference) -> list[tuple[str, int, str, str, str, str, str]]:
+def _kpi_rows(reference: Reference) -> list[tuple[object, ...]]:
     """The key figures with those of each organisation and ordered pair of organisations written out."""
-    rows = []
+    rows: list[tuple[object, ...]] = []
     norms = {
         "norm": str(reference.parameters.transit_norm_transport_days),
         "overdue": str(reference.parameters.overdue_after_transport_days),
@@ -129,7 +129,7 @@ def _kpi_rows(reference: Reference) -> list[tuple[str, int, str, str, str, str, 
             kpi = template.format(**{key: code.lower() for key, code in filling.items()})
             texts = [spec[lang][part].format(**words) for part in ("label", "definition") for lang in ("nl", "en")]
             rows.append((kpi, len(rows), spec["unit"], *texts))
-    return rows  # type: ignore[return-value]
+    return rows
 
 
 def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Run) -> None:
@@ -139,8 +139,9 @@ def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Ru
         con.execute(f"CREATE TABLE reference.{name} ({columns})")
         if rows:
             names = [column.split()[0] for column in columns.split(", ")]
-            frame = pd.DataFrame([list(row) for row in rows], columns=pd.Index(names), dtype=object)
-            con.execute(f"INSERT INTO reference.{name} SELECT * FROM frame")
+            con.register("given", pd.DataFrame([list(row) for row in rows], columns=pd.Index(names), dtype=object))
+            con.execute(f"INSERT INTO reference.{name} SELECT * FROM given")
+            con.unregister("given")
 
     parameters = reference.parameters
     table(
@@ -156,10 +157,8 @@ def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Ru
     table("organisation", "organisation VARCHAR, name VARCHAR", list(reference.organisations.items()))
     published = [(int(r["year"]), r["kpi"], float(r["value"]), r.get("source", "")) for r in reference.published]
     table("published_figure", "year INTEGER, kpi VARCHAR, value DOUBLE, source VARCHAR", published)
-    formats = [(f.format, f.perspective, f.codes_may_lack_leading_zeros) for f in export_formats().values()]
-    table(
-        "export_format", "format VARCHAR, perspective VARCHAR, codes_may_lack_leading_zeros BOOLEAN", formats
-    )
+    formats = [(f.format, f.perspective) for f in export_formats().values()]
+    table("export_format", "format VARCHAR, perspective VARCHAR", formats)
     table(
         "parameter",
         "transit_norm_transport_days INTEGER, overdue_after_transport_days INTEGER, export_late_after_days INTEGER",
@@ -177,8 +176,7 @@ def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Ru
     days = [first + dt.timedelta(days=i) for i in range((last - first).days + 1)]
     off = public_holidays(parameters, range(first.year, last.year + 1))
     con.execute(
-        "CREATE TABLE reference.day "
-        "(date DATE, holiday VARCHAR, is_transport_day BOOLEAN, is_export_day BOOLEAN)"
+        "CREATE TABLE reference.day (date DATE, holiday VARCHAR, is_transport_day BOOLEAN, is_export_day BOOLEAN)"
     )
     frame = pd.DataFrame(
         {
@@ -188,8 +186,9 @@ def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Ru
             "is_export_day": [d.isoweekday() in parameters.export_weekdays and d not in off for d in days],
         }
     )
-    assert len(frame) == len(days)
-    con.execute("INSERT INTO reference.day SELECT date::DATE, holiday, is_transport_day, is_export_day FROM frame")
+    con.register("days", frame)
+    con.execute("INSERT INTO reference.day SELECT date::DATE, holiday, is_transport_day, is_export_day FROM days")
+    con.unregister("days")
 
 
 def _span(con: duckdb.DuckDBPyConnection, as_of: dt.date) -> tuple[dt.date, dt.date]:

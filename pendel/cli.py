@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import datetime as dt
 import json
@@ -75,7 +76,9 @@ def _language_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def with_places(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options for the folders; it gets `places`."""
 
-    def inner(*, home: Path | None, raw: Path | None, reference: Path | None, warehouse: Path | None, **rest: Any) -> Any:
+    def inner(
+        *, home: Path | None, raw: Path | None, reference: Path | None, warehouse: Path | None, **rest: Any
+    ) -> Any:
         return command(places=Places.of(home, raw, reference, warehouse), **rest)
 
     inner.__doc__ = command.__doc__
@@ -124,8 +127,8 @@ def demo(places: Places, year: int) -> None:
     The exports are simulated: as the branches of the register would have delivered them, calibrated to the published
     totals. That the totals come out proves the arithmetic of the pipeline, not the history of that year.
     """
-    from pendel.present import SIMULATED, figures_table
     from pendel.figures import key_figures
+    from pendel.present import SIMULATED, figures_table
 
     if places.raw.is_dir() and any(p.suffix != ".md" for p in places.raw.iterdir()) and not _is_demo(places):
         raise UserError(
@@ -206,9 +209,7 @@ def _nightly(places: Places, as_of: dt.date | None) -> int:
         from flows.nightly import on_progress
 
         on_progress(_reporter(advance, results))
-        state = flow(
-            str(places.raw), str(places.reference), str(places.warehouse), day.isoformat(), return_state=True
-        )
+        state = flow(str(places.raw), str(places.reference), str(places.warehouse), day.isoformat(), return_state=True)
     if not results:
         _raise(state)
     result = results[0]
@@ -433,8 +434,16 @@ def _error(error: UserError) -> str:
     return _(error.template).format(**error.values)
 
 
+def _hush() -> None:
+    """DuckDB's bindings fill standard error at exit with references that Great Expectations' imports still hold."""
+    if "great_expectations" in sys.modules:
+        sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 def main() -> None:
     """Run the command line; errors that a user can mend end in one sentence, without a traceback."""
+    atexit.register(_hush)  # registered first, so run last
     set_language(None)
     from pendel.figures import NoFigures
 

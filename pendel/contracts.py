@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 import yaml
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same loader in C, where libyaml is there
-
 from pendel.places import EXPECTATIONS, UserError
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The same safe loader in C, where libyaml is there."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,6 @@ class ExportFormat:
     status_codes: dict[str, str] = field(default_factory=dict)
     personal_columns: list[str] = field(default_factory=list)
     helper_columns: list[str] = field(default_factory=list)
-    codes_may_lack_leading_zeros: bool = False
     close_reason_unknown: Literal["quarantine", "empty"] = "quarantine"
     broken_when_line_starts_with: str | None = None
     rows_where: dict[str, str] | None = None
@@ -104,6 +104,12 @@ def columns() -> dict[str, Column]:
         name: Column(name=name, shape=spec.pop("shape", contract["datetime_shape"]), **spec)
         for name, spec in contract["columns"].items()
     }
+
+
+@functools.cache
+def file_words() -> frozenset[str]:
+    """The words that may be shown of a file's name, in small letters."""
+    return frozenset(_yaml(EXPECTATIONS / "contract.yaml")["file_words"].split())
 
 
 @functools.cache
@@ -168,4 +174,4 @@ def kpis() -> dict[str, dict[str, Any]]:
 
 
 def _yaml(path: Path) -> Any:
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)  # noqa: S506 - it is a safe loader
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)

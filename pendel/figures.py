@@ -326,5 +326,3 @@ def today(time_zone: str) -> dt.date:
     from zoneinfo import ZoneInfo
 
     return dt.datetime.now(ZoneInfo(time_zone)).date()
-
-

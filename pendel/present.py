@@ -24,7 +24,7 @@ def message(rule: str, detail: dict[str, str] | None = None) -> str:
     lang = language()
     if rule in rejections():
         return rejections()[rule][lang].format(**(detail or {}))
-    return next(getattr(item, lang) for item in rules() if item.rule == rule)
+    return next(item.nl if lang == "nl" else item.en for item in rules() if item.rule == rule)
 
 
 def rule_name(rule: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import functools
 import gzip
 import hashlib
 import io
@@ -22,18 +23,25 @@ from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
 import python_calamine
 
-from pendel.contracts import ExportFormat, columns, export_formats
+from pendel.contracts import ExportFormat, columns, export_formats, file_words
 from pendel.places import UserError
-from pendel.reference import NETWORK, Reference
+from pendel.reference import NETWORK, BranchPeriod, Reference
 
 CELL_DATETIME_FORMAT = "@%Y-%m-%d %H:%M:%S"
 """How a real date cell of a workbook is written as text; the @ keeps it apart from a date typed as text."""
 
 MOST_BROKEN_LINES = 1000
 """A file with more lines that cannot be parsed is no export."""
+
+
+MOST_PLAIN_CHARACTERS = 16_000_000
+"""Larger files are parsed one by one."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Rejected(Exception):
 
 @dataclass
 class Delivery:
-    """What was found in one file. `rows` are (row number, canonical values as text), duplicates already set aside."""
+    """What was found in one file: its verdict, why it was rejected, and what became of its rows while reading."""
 
     file: FoundFile
     sha256: str
@@ -76,8 +84,23 @@ class Delivery:
     rows_other: int = 0
     dropped_columns: list[str] = field(default_factory=list)
     broken_rows: list[int] = field(default_factory=list)
-    row_numbers: list[int] = field(default_factory=list)
-    rows: list[tuple[str, ...]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class PlainText:
+    """The body of a text file that needs no care: no quotes, no empty lines, as many delimiters as it should have."""
+
+    header: tuple[str, ...]
+    body: str
+    count: int
+
+
+@dataclass(frozen=True)
+class ParsedRows:
+    """The rows of a file with their numbers: canonical columns, then the format's helper columns."""
+
+    numbers: list[int]
+    rows: list[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -122,28 +145,31 @@ def read_files(raw: Path, files: Sequence[FoundFile], known: set[str], reference
     Raises OSError when a file cannot be got at; the caller may try again.
     """
     known = set(known)
-    deliveries = []
+    deliveries: list[Delivery] = []
+    contents: list[PlainText | ParsedRows | None] = []
     for file in sorted(files, key=lambda file: file.arrival):
         content = (raw / file.path).read_bytes()
         delivery = Delivery(file, hashlib.sha256(content).hexdigest())
-        if known_as(file.branch, delivery.sha256) not in known:
-            try:
-                _read(delivery, content, reference)
-            except Rejected as rejection:
-                delivery = Delivery(
-                    file, delivery.sha256, "rejected", rejection.reason, rejection.detail,
-                    format=delivery.format, export_date=delivery.export_date,
-                )  # fmt: skip
-                deliveries.append(delivery)
-                continue
-        # Exports without rows are all alike: those of two days are two deliveries.
-        is_empty = not delivery.rows_read + delivery.rows_other
-        key = known_as(file.branch, delivery.sha256, delivery.export_date if is_empty else None)
-        if key in known:
+        rows = None
+        if known_as(file.branch, delivery.sha256) in known:
             delivery.verdict = "skipped"
-        known.add(key)
+        else:
+            try:
+                rows = _read(delivery, content, reference)
+            except Rejected as rejection:
+                delivery.verdict, delivery.reason, delivery.detail = "rejected", rejection.reason, rejection.detail
+                delivery.rows_read = delivery.rows_other = 0
+                delivery.broken_rows, delivery.dropped_columns = [], []
+            else:
+                # Exports without rows are all alike: those of two days are two deliveries.
+                is_empty = not delivery.rows_read + delivery.rows_other
+                key = known_as(file.branch, delivery.sha256, delivery.export_date if is_empty else None)
+                if key in known:
+                    delivery.verdict = "skipped"
+                known.add(key)
         deliveries.append(delivery)
-    return Batch(deliveries, _table(deliveries))
+        contents.append(rows)
+    return Batch(deliveries, _without_duplicates(deliveries, _table(deliveries, contents)))
 
 
 def known_as(branch: str, sha256: str, export_date: dt.date | None = None) -> str:
@@ -151,24 +177,90 @@ def known_as(branch: str, sha256: str, export_date: dt.date | None = None) -> st
     return f"{branch}/{sha256}/{export_date or ''}"
 
 
-def _table(deliveries: Sequence[Delivery]) -> pa.Table:
-    index: list[int] = []
-    numbers: list[int] = []
-    values: list[tuple[str, ...]] = []
-    for position, delivery in enumerate(deliveries):
-        index += [position] * len(delivery.rows)
-        numbers += delivery.row_numbers
-        values += delivery.rows
-        delivery.rows = []
-        delivery.row_numbers = []
-    by_column: Iterable[Sequence[str]] = zip(*values, strict=True) if values else [()] * len(columns())
+def _table(deliveries: Sequence[Delivery], contents: Sequence[PlainText | ParsedRows | None]) -> pa.Table:
+    """The rows of all files as one table: `delivery`, `row`, the canonical columns, trimmed.
+
+    Most of the time goes into the number of files, not of rows: plain files of the same form are parsed as one.
+    """
+    alike: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+    tables = [empty_rows()]
+    for index, content in enumerate(contents):
+        if isinstance(content, PlainText):
+            alike.setdefault((deliveries[index].format or "", content.header), []).append(index)
+        elif content is not None:
+            tables.append(_columnar([index] * len(content.rows), content.numbers, content.rows))
+    for (name, header), indexes in alike.items():
+        spec = export_formats()[name]
+        plain = [content for content in (contents[i] for i in indexes) if isinstance(content, PlainText)]
+        together = _parse_together(plain, header, spec)
+        if together is not None:
+            places = np.repeat(np.array(indexes, dtype=np.int32), [text.count for text in plain])
+            rows = np.concatenate([np.arange(2, text.count + 2, dtype=np.int32) for text in plain])
+            tables.append(together.add_column(0, "delivery", pa.array(places)).add_column(1, "row", pa.array(rows)))
+            continue
+        for index, text in zip(indexes, plain, strict=True):
+            records = _quoted([spec.delimiter.join(header), *text.body.split("\n")], spec.delimiter)
+            parsed = _take_rows(deliveries[index], records, spec)
+            tables.append(_columnar([index] * len(parsed.rows), parsed.numbers, parsed.rows))
+    table = pa.concat_tables(tables)
+    for position, name in enumerate(table.column_names):
+        if pa.types.is_string(table.field(name).type):
+            table = table.set_column(position, name, pc.utf8_trim_whitespace(table.column(name)))
+    return table
+
+
+def empty_rows() -> pa.Table:
+    """A table of rows without any."""
+    return _columnar([], [], [])
+
+
+def _columnar(indexes: Sequence[int], numbers: Sequence[int], rows: Sequence[tuple[str, ...]]) -> pa.Table:
+    by_column: Iterable[Sequence[str]] = zip(*rows, strict=True) if rows else [()] * len(columns())
     return pa.table(
-        {"delivery": pa.array(index, pa.int32()), "row": pa.array(numbers, pa.int32())}
-        | {name: pa.array(column, pa.string()) for name, column in zip(columns(), by_column, strict=True)}
+        {"delivery": pa.array(indexes, pa.int32()), "row": pa.array(numbers, pa.int32())}
+        | {name: pa.array(values, pa.string()) for name, values in zip(columns(), by_column, strict=True)}
     )
 
 
-def _read(delivery: Delivery, content: bytes, reference: Reference) -> None:
+def _parse_together(texts: Sequence[PlainText], header: tuple[str, ...], spec: ExportFormat) -> pa.Table | None:
+    """The canonical columns of several files at once; None when a row has another number of fields than the header."""
+    content = "".join(text.body for text in texts).encode()
+    names = {title: column for column, title in spec.columns.items()}
+    # a title that is not ours is never read; numbered, since two of them may be alike
+    titles = [names.get(title, str(position)) for position, title in enumerate(header)]
+    try:
+        table = pacsv.read_csv(
+            io.BytesIO(content),
+            pacsv.ReadOptions(column_names=titles, block_size=max(len(content), 1), use_threads=False),
+            pacsv.ParseOptions(delimiter=spec.delimiter, quote_char=False, newlines_in_values=False),
+            pacsv.ConvertOptions(
+                column_types=dict.fromkeys(titles, pa.string()),
+                strings_can_be_null=False,
+                include_columns=[column for column in columns() if column in titles],
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    if table.num_rows != sum(text.count for text in texts):
+        return None
+    nothing = pa.array([""] * table.num_rows, pa.string())
+    return pa.table({column: table[column] if column in table.column_names else nothing for column in columns()})
+
+
+def _without_duplicates(deliveries: Sequence[Delivery], table: pa.Table) -> pa.Table:
+    """Set aside the rows that are equal, in every column of the contract, to an earlier row of the same file."""
+    keys = ["delivery", *columns()]
+    first = table.group_by(keys, use_threads=False).aggregate([("row", "min")])
+    if first.num_rows == table.num_rows:
+        return table
+    before = np.bincount(table["delivery"].to_numpy(), minlength=len(deliveries))
+    after = np.bincount(first["delivery"].to_numpy(), minlength=len(deliveries))
+    for delivery, all_rows, kept in zip(deliveries, before, after, strict=True):
+        delivery.rows_duplicate += int(all_rows - kept)
+    return first.rename_columns([*keys, "row"]).select(table.column_names)
+
+
+def _read(delivery: Delivery, content: bytes, reference: Reference) -> PlainText | ParsedRows:
     name = PurePosixPath(delivery.file.path).name
     wrapped = name.lower().endswith((".gz", ".zip"))
     if wrapped:
@@ -180,8 +272,9 @@ def _read(delivery: Delivery, content: bytes, reference: Reference) -> None:
     delivery.format = spec.format
     if not content:
         raise Rejected("empty_file")
-    records = _sheet(content) if spec.container == "xlsx" else _csv(content, spec)
-    _take_rows(delivery, records, spec)
+    if spec.container == "xlsx":
+        return _take_rows(delivery, _sheet(content), spec)
+    return _csv(delivery, content, spec)
 
 
 def _unwrap(name: str, content: bytes) -> tuple[str, bytes]:
@@ -234,17 +327,13 @@ def _expected(formats: Iterable[ExportFormat]) -> str:
 
 @dataclass
 class Records:
-    """The rows of a file as lists of text, with their numbers; None for a row that cannot be parsed.
-
-    `is_trimmed` promises that no value has white space around it.
-    """
+    """The rows of a file as lists of text, with their numbers; None for a row that cannot be parsed."""
 
     numbers: list[int]
     fields: list[list[str] | None]
-    is_trimmed: bool = False
 
 
-def _csv(content: bytes, spec: ExportFormat) -> Records:
+def _csv(delivery: Delivery, content: bytes, spec: ExportFormat) -> PlainText | ParsedRows:
     encoding = "utf-8-sig" if content.startswith(b"\xef\xbb\xbf") else spec.encoding
     try:
         text = content.decode(encoding)
@@ -253,22 +342,23 @@ def _csv(content: bytes, spec: ExportFormat) -> Records:
     if "\0" in text:
         raise Rejected("wrong_encoding", expected=spec.encoding)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    lines = text.split("\n")
     marker = spec.broken_when_line_starts_with
     if marker and marker in text:
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(text.split("\n"), 1):
             if line.startswith(marker):
                 raise Rejected("broken_export", line=str(number), marker=marker)
-    if '"' in text:
-        return _quoted(lines, spec.delimiter)
-    try:
-        fields: list[list[str] | None] = list(csv.reader(lines, delimiter=spec.delimiter))
-    except csv.Error:  # a field of more than 131,072 characters
-        return _quoted(lines, spec.delimiter)
-    edges = (f"{space}{edge}" for space in (" ", "\t", "\u00a0") if space != spec.delimiter
-             for edge in (spec.delimiter, "\n"))  # fmt: skip
-    is_trimmed = not any(edge in text or edge[::-1] in text for edge in edges)
-    return Records(list(range(1, len(fields) + 1)), fields, is_trimmed)
+    first, _, body = text.partition("\n")
+    if '"' in text or "\n\n" in text or spec.helper_columns or len(text) > MOST_PLAIN_CHARACTERS:
+        return _take_rows(delivery, _quoted(text.split("\n"), spec.delimiter), spec)
+    header = tuple(name.strip() for name in first.split(spec.delimiter))
+    if body and not body.endswith("\n"):
+        body += "\n"
+    count = body.count("\n")
+    if body.count(spec.delimiter) != count * (len(header) - 1) or not any(header):
+        return _take_rows(delivery, _quoted(text.split("\n"), spec.delimiter), spec)
+    _positions(list(header), delivery, spec)
+    delivery.rows_read = count
+    return PlainText(header, body, count)
 
 
 def _quoted(lines: list[str], delimiter: str) -> Records:
@@ -327,7 +417,7 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _take_rows(delivery: Delivery, records: Records, spec: ExportFormat) -> None:
+def _take_rows(delivery: Delivery, records: Records, spec: ExportFormat) -> ParsedRows:
     """Match the header with the contract, then keep of each row the contract's columns alone."""
     if not records.fields or not records.fields[0] or not any(name.strip() for name in records.fields[0]):
         raise Rejected("empty_file")
@@ -337,6 +427,7 @@ def _take_rows(delivery: Delivery, records: Records, spec: ExportFormat) -> None
     wanted = [*columns(), *spec.helper_columns]
     # A column that the file lacks is read from a field that is always empty, one past the end.
     pick = itemgetter(*(positions.get(name, width) for name in wanted))
+    delivery.broken_rows = []
     numbers: list[int] = []
     rows: list[tuple[str, ...]] = []
     for number, fields in zip(records.numbers[1:], records.fields[1:], strict=True):
@@ -346,22 +437,39 @@ def _take_rows(delivery: Delivery, records: Records, spec: ExportFormat) -> None
             rows.append(pick(fields))
         elif fields is None or len(fields) > 1 or (fields and fields[0].strip()):
             delivery.broken_rows.append(number)
-    if not records.is_trimmed:
-        rows = [tuple(map(str.strip, row)) for row in rows]
-    if spec.rows_where:
-        at, wanted_value = wanted.index(spec.rows_where["column"]), spec.rows_where["equals"]
-        numbers = [number for number, row in zip(numbers, rows, strict=True) if row[at] == wanted_value]
-        kept = [row for row in rows if row[at] == wanted_value]
-        delivery.rows_other = len(rows) - len(kept)
-        rows = kept
-    delivery.rows_read = len(rows) + len(delivery.broken_rows)
+    if spec.helper_columns:
+        numbers, rows = _refined(delivery, numbers, rows, wanted, spec)
+    delivery.rows_read = len(rows) + len(delivery.broken_rows) + delivery.rows_duplicate
+    return ParsedRows(numbers, rows)
+
+
+def _refined(
+    delivery: Delivery, numbers: list[int], rows: list[tuple[str, ...]], wanted: list[str], spec: ExportFormat
+) -> tuple[list[int], list[tuple[str, ...]]]:
+    """Apply a format's own row rules: which rows are reservations, values that are none, the status from the dates.
+
+    Duplicates are set aside here already, since the helper columns tell rows apart and are not kept.
+    """
+    at = {name: position for position, name in enumerate(wanted)}
     first: dict[tuple[str, ...], int] = {}
     for number, row in zip(numbers, rows, strict=True):
-        first.setdefault(row, number)
-    delivery.rows_duplicate = len(rows) - len(first)
-    delivery.row_numbers = list(first.values())
-    refine = _refiner(wanted, spec)
-    delivery.rows = [refine(row) for row in first] if refine else list(first)
+        values = tuple(map(str.strip, row))
+        if spec.rows_where and values[at[spec.rows_where["column"]]] != spec.rows_where["equals"]:
+            delivery.rows_other += 1
+        elif values in first:
+            delivery.rows_duplicate += 1
+        else:
+            first[values] = number
+    refined = []
+    for values in first:
+        cells = list(values)
+        for void in spec.no_value_where:
+            if cells[at[void["where"]]].startswith(void["starts_with"]):
+                cells[at[void["column"]]] = ""
+        if spec.status_from_dates:
+            cells[at["status"]] = next((status for name, status in spec.status_from_dates if cells[at[name]]), "A")
+        refined.append(tuple(cells[: len(columns())]))
+    return list(first.values()), refined
 
 
 def _positions(header: list[str], delivery: Delivery, spec: ExportFormat) -> dict[str, int]:
@@ -384,38 +492,24 @@ def _positions(header: list[str], delivery: Delivery, spec: ExportFormat) -> dic
     return {column: header.index(name) for column, name in headers.items() if name in header}
 
 
-def _refiner(wanted: list[str], spec: ExportFormat) -> Any:
-    """A function that applies a format's own row rules (helper columns, derived status), None without any."""
-    if not (spec.helper_columns or spec.no_value_where or spec.status_from_dates):
-        return None
-    at = {name: position for position, name in enumerate(wanted)}
-
-    def refine(values: tuple[str, ...]) -> tuple[str, ...]:
-        row = list(values)
-        for void in spec.no_value_where:
-            if row[at[void["where"]]].startswith(void["starts_with"]):
-                row[at[void["column"]]] = ""
-        if spec.status_from_dates:
-            row[at["status"]] = next((status for column, status in spec.status_from_dates if row[at[column]]), "A")
-        return tuple(row[: len(columns())])
-
-    return refine
-
-
 _WORDS = re.compile(r"[^\W_]+")
+
+
+@functools.lru_cache(maxsize=8)
+def _words_shown(branches: tuple[BranchPeriod, ...]) -> frozenset[str]:
+    texts = [text for period in branches for text in (period.branch, period.ils_code, period.name)]
+    texts += [spec.file_name for spec in export_formats().values()]
+    return file_words() | {word for text in texts for word in _WORDS.findall(text.lower())}
 
 
 def safe_path(path: str, reference: Reference) -> str:
     """A path as it may be shown: a file that was named by hand can bear a reader's name, so every word in it that is
     no word of the contracts, no code of the register and no date is replaced by an ellipsis.
     """
-    allowed = {NETWORK, "csv", "tsv", "xlsx", "xls", "txt", "gz", "zip", "pdf", "md", "export", "exports", "copy"}
-    allowed |= {"kopie", "nieuw", "new", "oud", "old", "test", "late", "corrected", "gecorrigeerd", "notes", "readme"}
-    allowed |= {word for period in reference.branches for text in (period.branch, period.ils_code, period.name)
-                for word in _WORDS.findall(text.lower())}
-    allowed |= {word for spec in export_formats().values() for word in _WORDS.findall(spec.file_name.lower())}
-    return _WORDS.sub(
-        lambda word: word[0] if word[0].lower() in allowed or (word[0].isdigit() and len(word[0]) <= 8) else "…", path
-    )
+    shown = _words_shown(reference.branches)
 
+    def word(found: re.Match[str]) -> str:
+        text = found[0]
+        return text if text.lower() in shown or (text.isdigit() and len(text) <= 8) else "…"
 
+    return _WORDS.sub(word, path)

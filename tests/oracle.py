@@ -710,7 +710,7 @@ def leg_state(
         return "superseded"
     if supplier == pickup:
         return "local"
-    if receiving and receiving.received_at and (unsupplied is None or receiving.order >= unsupplied.order):
+    if receiving and receiving.received_at:
         return "delivered"
     last_of_leg = newest([row for row in (receiving, unsupplied) if row])
     if last_of_leg and last_of_leg.status == "Z":

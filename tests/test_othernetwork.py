@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import oracle
-import othernetwork
 import pytest
+
+from tests import oracle, othernetwork
 
 ROOT = Path(__file__).resolve().parent.parent
 AS_OF = "2024-02-01"

@@ -28,7 +28,6 @@ SELECT
     f.dropped_columns,
     n.file_id IS NOT NULL AS is_active,
     coalesce(e.perspective = 'network', false) AS is_network,
-    coalesce(e.codes_may_lack_leading_zeros, false) AS codes_may_lack_leading_zeros,
     -- the order in which rows that were changed at the same moment count: export date, then arrival
     row_number() OVER (ORDER BY f.export_date, f.file_id) AS file_rank
 FROM bronze.file AS f

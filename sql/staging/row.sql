@@ -29,19 +29,25 @@ SELECT
     r.shipped_at_utc,
     r.received_at_utc,
     r.collected_at_utc,
-    so.is_always_open OR len(list_filter(
-        so.open_periods, lambda period: r.received_at::DATE BETWEEN period.opened_on AND period.closed_on
-    )) > 0 AS supplying_open,
-    po.is_always_open OR len(list_filter(
-        po.open_periods, lambda period: r.received_at::DATE BETWEEN period.opened_on AND period.closed_on
-    )) > 0 AS pickup_open
+    CASE
+        WHEN so.is_always_open THEN true
+        ELSE len(list_filter(
+            so.open_periods, lambda period: r.received_at::DATE BETWEEN period.opened_on AND period.closed_on
+        )) > 0
+    END AS supplying_open,
+    CASE
+        WHEN po.is_always_open THEN true
+        ELSE len(list_filter(
+            po.open_periods, lambda period: r.received_at::DATE BETWEEN period.opened_on AND period.closed_on
+        )) > 0
+    END AS pickup_open
 FROM bronze.row AS r
 JOIN staging.file AS f ON r.file_id = f.file_id
 LEFT JOIN staging.branch_code AS s
-    ON r.supplying_code = s.ils_code AND (NOT s.is_without_zeros OR f.codes_may_lack_leading_zeros)
+    ON r.supplying_code = s.ils_code
     AND f.export_date >= s.valid_from AND f.export_date < s.valid_before
 LEFT JOIN staging.branch_code AS p
-    ON r.pickup_code = p.ils_code AND (NOT p.is_without_zeros OR f.codes_may_lack_leading_zeros)
+    ON r.pickup_code = p.ils_code
     AND f.export_date >= p.valid_from AND f.export_date < p.valid_before
 LEFT JOIN staging.branch_open AS so ON s.branch = so.branch
 LEFT JOIN staging.branch_open AS po ON p.branch = po.branch

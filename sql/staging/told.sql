@@ -2,10 +2,10 @@
 -- key: told_rank
 -- materialize: table
 -- told_rank is the order in which rows count: newest changed_at, then the later export date, then the later arrival of
--- the file, then the later row. by_supplier and by_pickup: whose word the row is; a file of the whole network speaks
+-- the file, then the later row: the four in one number, 64 bits, 32 and 32. by_supplier and by_pickup: whose word the row is; a file of the whole network speaks
 -- for both sides. A row of a branch that does not supply is a pick-up branch's row, or it would be held.
 SELECT
-    row_number() OVER (ORDER BY changed_at, file_rank, row) AS told_rank,
+    epoch_us(changed_at)::HUGEINT * 18446744073709551616 + file_rank * 4294967296 + row AS told_rank,
     file_id,
     row,
     pickup_organisation,

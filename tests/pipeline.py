@@ -1,0 +1,41 @@
+"""A night without Prefect: what `flows/nightly.py` does, for tests that are about something else than the flow."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+from pendel import bronze, building, figures, gates, reading
+from pendel.places import Places
+from pendel.reference import read_reference
+
+
+def night(places: Places, as_of: dt.date, checked: bool = False) -> dict[str, Any]:
+    """Take in, build and publish; returns `figures.summary`. With `checked`, the gates run too (seconds)."""
+    reference = read_reference(places.reference)
+    run = bronze.Run.start(as_of)
+    with bronze.locked(places, run):
+        plan = bronze.plan(places, reference)
+        batches = [reading.read_files(places.raw, files, plan.known, reference) for files in plan.files.values()]
+        bronze.take_in(places, reference, run, batches, gates.judge_rows if checked else count_rules)
+        with building.built(places, reference, run) as build:
+            results = gates.check_build(build.con) if checked else []
+            if checked:
+                assert gates.decide(results).publish, [result for result in results if not result.passed]
+            building.finish(build, run, results)
+            summary = figures.summary(build.con)
+            building.publish(build, places)
+    return summary
+
+
+def count_rules(con: Any, rules: Any) -> list[bronze.RuleResult]:
+    """The row rules counted by plain SQL instead of Great Expectations, which takes seconds to import."""
+    counts = [con.execute(f"SELECT count(*) FROM incoming WHERE {rule.where}").fetchone()[0] for rule in rules]
+    return [bronze.RuleResult(rule.rule, rule.action, count) for rule, count in zip(rules, counts, strict=True)]
+
+
+def places_in(folder: Path, reference: Path | None = None) -> Places:
+    """An installation in a folder, with its own raw and warehouse folders."""
+    (folder / "raw").mkdir(parents=True, exist_ok=True)
+    return Places.of(raw=folder / "raw", reference=reference, warehouse=folder / "warehouse")
