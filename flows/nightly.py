@@ -124,9 +124,13 @@ def nightly(raw: str, reference: str, warehouse: str, as_of: str) -> State[Any]:
             result.error = type(error).__name__
             raise
         finally:
-            result.finished_at = f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
+            result.finished_at = result.finished_at or _now()
             result.write(places)
             _report("result", {"result": result})
+
+
+def _now() -> str:
+    return f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _night(
@@ -150,6 +154,7 @@ def _night(
     if decision.publish:
         publish(as_is(made), as_is(places))
         result.published = True
+    result.finished_at = _now()
     create_markdown_artifact(
         key="nightly", markdown=present.run_markdown(result, "nl"), description=f"Nachtverwerking {result.as_of}"
     )

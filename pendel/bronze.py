@@ -211,11 +211,12 @@ def take_in(
     with _workshop(places) as con:
         touched = _enter(con, reference, run, batches)
         _add_instants(con)
-        con.execute(_incoming_sql(arrival, reference.parameters.transit_warning_days))
+        con.execute(_incoming_sql(reference.parameters.transit_warning_days))
         results = judge(con, arrival)
         failed = [result.rule for result in results if result.count is None]
         if failed or len(results) != len(arrival):
             raise RuntimeError(f"row rules that could not be executed: {', '.join(failed) or 'some'}")
+        con.execute(_held_sql(arrival))
         con.execute("BEGIN")
         con.execute("INSERT INTO bronze.run VALUES (?, ?, ?)", [run.run_id, run.started_at, run.as_of])
         for file_id, mtime_ns in touched:
@@ -235,8 +236,8 @@ def take_in(
 
 LEDGER = [
     "file_id", "run_id", "branch", "path", "path_key", "size_bytes", "mtime_ns", "sha256", "format", "export_date",
-    "verdict", "reason", "detail", "judged_by", "rows_read", "rows_accepted", "rows_quarantined", "rows_duplicate", "rows_other",
-    "dropped_columns",
+    "verdict", "reason", "detail", "judged_by", "rows_read", "rows_accepted", "rows_quarantined", "rows_duplicate",
+    "rows_other", "dropped_columns",
 ]  # fmt: skip
 
 
@@ -331,9 +332,9 @@ def _parsed(name: str, spec: ExportFormat) -> str:
     readings = []
     for pattern in [spec.datetime_format] + ([CELL_DATETIME_FORMAT] if spec.container == "xlsx" else []):
         form = re.escape(pattern)
-        for code, digits in {"%Y": "[0-9]{4}", "%m": "[0-9]{2}", "%d": "[0-9]{2}", "%H": "[0-9]{2}", "%M": "[0-9]{2}",
-                             "%S": "[0-9]{2}"}.items():  # fmt: skip
-            form = form.replace(code, digits)
+        for code in "mdHMS":
+            form = form.replace(f"%{code}", "[0-9]{2}")
+        form = form.replace("%Y", "[1-9][0-9]{3}")
         readings.append(
             f"CASE WHEN regexp_full_match({text}, {_quote(form)}) THEN try_strptime({text}, {_quote(pattern)}) END"
         )
@@ -399,11 +400,10 @@ def _add_instants(con: duckdb.DuckDBPyConnection) -> None:
     con.register("instants", instants)
 
 
-def _incoming_sql(arrival: Sequence[Rule], transit_warning_days: int) -> str:
-    """SQL that leaves the rows of the run in the table `incoming`: typed, and with the first rule that holds each."""
+def _incoming_sql(transit_warning_days: int) -> str:
+    """SQL that leaves the rows of the run, typed, in the table `incoming`."""
     texts = ", ".join(f"{name}_text" for name in TEXTS if name != "reservation_id")
     sound = _by_format(lambda spec: f"regexp_full_match(reservation_id_text, {_quote(spec.reservation_id_pattern)})")
-    held = " ".join(f"WHEN {rule.where} THEN {_quote(rule.rule)}" for rule in arrival if rule.action == "quarantine")
     return f"""
     -- nine digits that pass the eleven test of citizen service numbers, or an e-mail address
     CREATE MACRO eleven_test(digits) AS digits <> '000000000' AND
@@ -420,22 +420,30 @@ def _incoming_sql(arrival: Sequence[Rule], transit_warning_days: int) -> str:
         supplying_branch_text AS supplying_branch, pickup_branch_text AS pickup_branch,
         {_by_format(_status)} AS status, {_by_format(_close_reason)} AS close_reason,
         {sound} AS reservation_id_sound
-      FROM delivered POSITIONAL JOIN instants),
-    derived AS (
-      SELECT *,
-        coalesce(status IN ('T', 'O', 'B', 'U', 'R'), false) OR shipped_at_text <> '' OR received_at_text <> ''
-          AS is_shipped,
-        concat_ws('|', CASE WHEN NOT reservation_id_sound THEN reservation_id END, {texts}) AS checked_text,
-        {transit_warning_days} AS transit_warning_days
-      FROM typed)
-    SELECT *, CASE {held} END AS rule FROM derived;
+      FROM delivered POSITIONAL JOIN instants)
+    SELECT *,
+      coalesce(status IN ('T', 'O', 'B', 'U', 'R'), false) OR shipped_at_text <> '' OR received_at_text <> ''
+        AS is_shipped,
+      concat_ws('|', CASE WHEN NOT reservation_id_sound THEN reservation_id END, {texts}) AS checked_text,
+      {transit_warning_days} AS transit_warning_days
+    FROM typed;
+    """
+
+
+def _held_sql(arrival: Sequence[Rule]) -> str:
+    """SQL that leaves in the table `held` the rows that go to quarantine, each with the first rule that it breaks."""
+    broken = [rule for rule in arrival if rule.action == "quarantine"]
+    first = " ".join(f"WHEN {rule.where} THEN {_quote(rule.rule)}" for rule in broken)
+    return f"""
+    CREATE TABLE held AS
+      SELECT * FROM (SELECT file_id, row, CASE {first} END AS rule FROM incoming) WHERE rule IS NOT NULL
     """
 
 
 def _append_sql(arrival: Sequence[Rule]) -> str:
     """SQL that moves the run's rows and files into bronze."""
     warned = " UNION ALL ".join(
-        f"SELECT file_id, row, {_quote(rule.rule)} FROM incoming WHERE rule IS NULL AND ({rule.where})"
+        f"SELECT file_id, row, {_quote(rule.rule)} FROM incoming ANTI JOIN held USING (file_id, row) WHERE {rule.where}"
         for rule in arrival
         if rule.action == "warn"
     )
@@ -456,9 +464,9 @@ def _append_sql(arrival: Sequence[Rule]) -> str:
       SELECT file_id, row, reservation_id, nullif({kept["item_barcode"]}, ''), nullif({kept["material_type"]}, ''),
         {kept["supplying_branch"]}, {kept["pickup_branch"]}, status,
         nullif(close_reason, ''), {", ".join(DATETIMES)}, {", ".join(f"{name}_utc" for name in INSTANTS)}
-      FROM incoming WHERE rule IS NULL;
+      FROM incoming ANTI JOIN held USING (file_id, row);
     INSERT INTO bronze.quarantine BY NAME SELECT file_id, row, 'row_shape' AS rule FROM broken;
-    INSERT INTO bronze.quarantine SELECT file_id, row, rule, {masked} FROM incoming WHERE rule IS NOT NULL;
+    INSERT INTO bronze.quarantine SELECT file_id, row, rule, {masked} FROM incoming JOIN held USING (file_id, row);
     INSERT INTO bronze.warning {warned};
     INSERT INTO bronze.file
       SELECT entered.* REPLACE (coalesce(accepted, 0) AS rows_accepted, coalesce(held, 0) AS rows_quarantined)
@@ -479,7 +487,7 @@ def _check_sums(con: duckdb.DuckDBPyConnection, run: Run, results: Sequence[Rule
     ).fetchall()
     if unbalanced:
         raise RuntimeError(f"rows got lost in {len(unbalanced)} files: the sums do not hold; nothing was stored")
-    held = [result.rule for result in results if result.action == "quarantine" and result.count]
-    held_rows = con.execute("SELECT DISTINCT rule FROM incoming WHERE rule IS NOT NULL").fetchall()
-    if not {rule for (rule,) in held_rows} <= set(held):
+    counted = {result.rule: result.count or 0 for result in results}
+    held = con.execute("SELECT rule, count(*) FROM held GROUP BY rule").fetchall()
+    if any(count > counted[rule] for rule, count in held):
         raise RuntimeError("the gate and the quarantine disagree on the rows to be held; nothing was stored")

@@ -194,12 +194,12 @@ def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Ru
 def _span(con: duckdb.DuckDBPyConnection, as_of: dt.date) -> tuple[dt.date, dt.date]:
     """From 1 January of the first year in which anything was sent, received or exported, to the end of the last."""
     found = con.execute(
-        "SELECT min(least(received_at, shipped_at)), max(greatest(received_at, shipped_at)) FROM bronze.row"
+        "SELECT min(year(least(received_at, shipped_at))), max(year(greatest(received_at, shipped_at))) FROM bronze.row"
     ).fetchone()
-    exported = con.execute("SELECT min(export_date), max(export_date) FROM bronze.file").fetchone()
+    exported = con.execute("SELECT min(year(export_date)), max(year(export_date)) FROM bronze.file").fetchone()
     assert found is not None
     assert exported is not None
-    years = [value.year for value in (*found, *exported, as_of) if value is not None]
+    years = [int(year) for year in (*found, *exported, as_of.year) if year is not None]
     return dt.date(max(min(years), 1970), 1, 1), dt.date(min(max(years), as_of.year + 1), 12, 31)
 
 
@@ -223,7 +223,7 @@ def built(places: Places, reference: Reference, run: Run) -> Iterator[Build]:
         config={
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
-            "memory_limit": "700MB",
+            "memory_limit": "1GB",
             "temp_directory": str(places.warehouse / "tmp"),
         }
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import copy
 import datetime as dt
+import inspect
 import json
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,24 +28,43 @@ PUBLISHED, HELD_BACK, USAGE, NO_DATA, BUSY = 0, 1, 2, 3, 4
 class Translated(click.Command):
     """A command whose help is translated when it is shown, since the language is chosen on the command line."""
 
+    def _help(self) -> str:
+        return _(inspect.cleandoc(self.help or ""))
+
     def get_short_help_str(self, limit: int = 45) -> str:
         """The first line in lists of commands."""
-        return _(self.help or "").split("\n")[0]
+        return self._help().split("\n")[0]
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """What stands behind the command's name in the line of its usage."""
+        return [_(piece) for piece in super().collect_usage_pieces(ctx)]
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The description."""
         formatter.write_paragraph()
         with formatter.indentation():
-            for paragraph in _(self.help or "").split("\n\n"):
-                formatter.write_text(paragraph)
+            formatter.write_text(self._help())
 
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options, with translated help."""
-        found = super().get_params(ctx)
-        for parameter in found:
-            if isinstance(parameter, click.Option) and parameter.help:
-                parameter.help = _(parameter.help)
+        options = [_translated(found) for found in self.get_params(ctx) if isinstance(found, click.Option)]
+        records = [option.get_help_record(ctx) for option in options]
+        with formatter.section(_("Options")):
+            formatter.write_dl([record for record in records if record])
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Click's own option, its help in English as that of the others, which are translated when shown."""
+        found = super().get_help_option(ctx)
+        if found:
+            found.help = "Show this message and exit."
         return found
+
+
+def _translated(option: click.Option) -> click.Option:
+    shown = copy.copy(option)
+    shown.help = _(option.help) if option.help else None
+    shown.metavar = _(option.metavar) if option.metavar else None
+    return shown
 
 
 class TranslatedGroup(Translated, click.Group):
@@ -54,6 +76,11 @@ class TranslatedGroup(Translated, click.Group):
         """As they were added."""
         return list(self.commands)
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options, and the commands."""
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
 
 def _folder(name: str, variable: str, text: str) -> Callable[..., Any]:
     return click.option(
@@ -64,9 +91,8 @@ def _folder(name: str, variable: str, text: str) -> Callable[..., Any]:
 def _language_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--lang",
-        envvar="PENDEL_LANG",
         type=click.Choice(LANGUAGES),
-        help="Language of texts, numbers and dates.",
+        help="Language of texts, numbers and dates.",  # PENDEL_LANG is read once, by set_language
         is_eager=True,
         expose_value=False,
         callback=lambda ctx, parameter, value: set_language(value) if value else None,
@@ -102,7 +128,7 @@ def _format(*choices: str) -> Callable[..., Any]:
 
 
 @click.group(cls=TranslatedGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="pendel")
+@click.version_option(__version__, prog_name="pendel", message="%(prog)s %(version)s")
 @_language_option
 def cli() -> None:
     """Reservations between library branches: taken in every night, checked, and counted."""
@@ -119,7 +145,8 @@ def _print_json(value: object) -> None:
 
 
 @cli.command()
-@click.option("--year", type=click.IntRange(1990, 2100), default=2023, show_default=True, help="The year to simulate.")
+@click.option("--year", type=click.IntRange(1990, 2100), default=2023, show_default=True, metavar="YEAR",
+              help="The year to simulate.")  # fmt: skip
 @with_places
 def demo(places: Places, year: int) -> None:
     """Simulate a year of exports, run the nightly flow on them, show the figures.
@@ -298,8 +325,8 @@ def _progress(title: str) -> Iterator[Callable[..., None]]:
 
 
 @cli.command()
-@click.option("--year", type=int, help="The year; without it the newest that has figures.")
-@click.option("--month", type=click.IntRange(1, 12), help="One month of it.")
+@click.option("--year", type=int, metavar="YEAR", help="The year; without it the newest that has figures.")
+@click.option("--month", type=click.IntRange(1, 12), metavar="MONTH", help="One month of it.")
 @click.option("--by", type=click.Choice(["total", "organisation", "branch", "lane", "month"]), default="total",
               show_default=True, help="What to split the figures by.")  # fmt: skip
 @_format("table", "json", "csv", "xlsx", "md")
@@ -413,10 +440,11 @@ def _answer(places: Places, sql: str, form: str) -> None:
 
 
 @cli.command()
-@click.option("--year", type=click.IntRange(1990, 2100), required=True, help="The year to simulate.")
+@click.option("--year", type=click.IntRange(1990, 2100), required=True, metavar="YEAR", help="The year to simulate.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, metavar="DIR",
               help="Where the exports go, a folder a branch.")  # fmt: skip
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same exports.")
+@click.option("--seed", type=int, default=1, show_default=True, metavar="NUMBER",
+              help="The same seed gives the same exports.")  # fmt: skip
 @click.option("--imperfections", is_flag=True, help="Plant errors: bad rows and files, late, repeated, corrected "
               "exports. A truth file beside the folder tells which.")  # fmt: skip
 @with_places
@@ -441,10 +469,16 @@ def _hush() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
+def _language_asked(arguments: Sequence[str]) -> str | None:
+    """The language that the command line asks for, so that what is wrong with the line itself is said in it too."""
+    asked = re.findall(rf"(?<!\S)--lang[= ]({'|'.join(LANGUAGES)})(?!\S)", " ".join(arguments))
+    return asked[-1] if asked else None
+
+
 def main() -> None:
     """Run the command line; errors that a user can mend end in one sentence, without a traceback."""
     atexit.register(_hush)  # registered first, so run last
-    set_language(None)
+    set_language(_language_asked(sys.argv[1:]))
     from pendel.figures import NoFigures
 
     try:

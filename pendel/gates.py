@@ -6,19 +6,17 @@ from the contracts of `expectations/` (`suites()`), and committed in `expectatio
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
 
 from pendel.bronze import RuleResult
 from pendel.contracts import Rule, rules, tables
-from pendel.places import EXPECTATIONS, SQL
+from pendel.places import SQL
 
 Severity = Literal["critical", "warning"]
 
@@ -144,17 +142,6 @@ def suites() -> dict[str, dict[str, Any]]:
         suite["expectations"] += checks.pop(suite["name"], {"expectations": []})["expectations"]
         found[suite["name"]] = suite
     return found | checks
-
-
-def write_suites(folder: Path = EXPECTATIONS / "suites") -> None:
-    """Write the suites as Great Expectations' own JSON."""
-    folder.mkdir(exist_ok=True)
-    wanted = suites()
-    for path in folder.glob("*.json"):
-        if path.stem not in wanted:
-            path.unlink()
-    for name, suite in wanted.items():
-        (folder / f"{name}.json").write_text(json.dumps(suite, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 class Checker:

@@ -74,10 +74,10 @@ def figures_table(found: dict[str, Any], by: str, note: str = "") -> RenderableT
                 style="bold" if item["published"] is not None else "",
             )
         completeness = found["kpis"][0]["completeness"]
-        if completeness is None:
+        if completeness in (None, 1):
             return table
         text = _("Completeness of the exports: {pct}").format(pct=number(100 * completeness, "pct"))
-        return Group(table, Text(" " + text + "\n", style="" if completeness == 1 else "bold yellow"))
+        return Group(table, Text(f" {text}\n", style="bold yellow"))
     shown = ["deliveries_total", "deliveries_supplied", "lender_balance", "transit_transport_days_median",
              "within_transit_norm_pct", "not_collected_pct", "in_transit"]  # fmt: skip
     columns = [kpi for kpi in shown if any(item["id"] == kpi for item in found["kpis"])]

@@ -16,8 +16,8 @@ import io
 import os
 import re
 import zipfile
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
@@ -132,7 +132,7 @@ def find_files(raw: Path) -> list[FoundFile]:
                 if entry.is_dir(follow_symlinks=False):
                     pending.append((folder / entry.name, path + "/"))
                 elif path != "README.md":
-                    stat = entry.stat(follow_symlinks=False)
+                    stat = entry.stat(follow_symlinks=False)  # a link is listed, and rejected when it is read
                     branch = path.split("/")[0] if prefix else ""
                     found.append(FoundFile(branch, path, stat.st_size, stat.st_mtime_ns))
     return sorted(found, key=lambda file: file.arrival)
@@ -148,10 +148,12 @@ def read_files(raw: Path, files: Sequence[FoundFile], known: set[str], reference
     deliveries: list[Delivery] = []
     contents: list[PlainText | ParsedRows | None] = []
     for file in sorted(files, key=lambda file: file.arrival):
-        content = (raw / file.path).read_bytes()
-        delivery = Delivery(file, hashlib.sha256(content).hexdigest())
+        content = _content(raw / file.path)
+        delivery = Delivery(file, hashlib.sha256(content or b"").hexdigest())
         rows = None
-        if known_as(file.branch, delivery.sha256) in known:
+        if content is None:
+            delivery.verdict, delivery.reason = "rejected", "no_plain_file"
+        elif known_as(file.branch, delivery.sha256) in known:
             delivery.verdict = "skipped"
         else:
             try:
@@ -170,6 +172,15 @@ def read_files(raw: Path, files: Sequence[FoundFile], known: set[str], reference
         deliveries.append(delivery)
         contents.append(rows)
     return Batch(deliveries, _without_duplicates(deliveries, _table(deliveries, contents)))
+
+
+def _content(path: Path) -> bytes | None:
+    """The bytes of a file; None for a link, a device, a pipe: nothing that a branch delivers."""
+    if path.is_symlink() or not path.is_file():
+        if path.is_symlink() or path.exists():
+            return None
+        raise FileNotFoundError(f"{path.name} is gone")
+    return path.read_bytes()
 
 
 def known_as(branch: str, sha256: str, export_date: dt.date | None = None) -> str:
@@ -291,7 +302,9 @@ def _unwrap(name: str, content: bytes) -> tuple[str, bytes]:
             if len(members) != 1:
                 raise Rejected("archive_not_one_file", count=str(len(members)))
             return PurePosixPath(members[0].filename).name, archive.read(members[0])
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError):
+    except Rejected:
+        raise
+    except Exception:  # what a damaged archive makes zipfile and its decompressors raise is not a closed list
         raise Rejected("broken_archive") from None
 
 
@@ -396,10 +409,31 @@ def _sheet(content: bytes) -> Records:
     try:
         sheet = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(content)).get_sheet_by_index(0)
         values = sheet.to_python(skip_empty_area=False)
-    except (python_calamine.CalamineError, python_calamine.ZipError, python_calamine.XmlError, OSError, IndexError):
+        errors = list(_error_cells(content))
+    except (python_calamine.CalamineError, python_calamine.ZipError, python_calamine.XmlError, OSError, IndexError,
+            zipfile.BadZipFile):  # fmt: skip
         raise Rejected("no_workbook") from None
     rows = [[cell if type(cell) is str else _cell(cell) for cell in cells] for cells in values]
+    for row, column in errors:
+        if row < len(rows) and column < len(rows[row]):
+            rows[row][column] = "#"
     return Records(list(range(1, len(rows) + 1)), [row if any(row) else [] for row in rows])
+
+
+_ERROR_CELL = re.compile(rb'<c r="([A-Z]{1,3})([0-9]{1,7})"[^>]* t="e"')
+
+
+def _error_cells(content: bytes) -> Iterator[tuple[int, int]]:
+    """(row, column), from 0, of the cells that hold an error such as #N/A.
+
+    calamine reads them as empty; an empty receipt says that nothing was received, an error says nothing.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as book:
+        names = [name for name in book.namelist() if name.startswith("xl/worksheets/sheet")]
+        sheet = book.read(min(names)) if names else b""
+    for found in _ERROR_CELL.finditer(sheet):
+        column = functools.reduce(lambda number, letter: number * 26 + letter - 64, found[1], 0)
+        yield int(found[2]) - 1, column - 1
 
 
 def _cell(value: Any) -> str:
@@ -410,7 +444,9 @@ def _cell(value: Any) -> str:
         return str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, dt.datetime):
         if value.microsecond:  # Excel counts in fractions of a day: half a second may be missing
-            value = (value + dt.timedelta(milliseconds=500)).replace(microsecond=0)
+            with suppress(OverflowError):  # the last half second that Excel knows
+                value += dt.timedelta(milliseconds=500)
+            value = value.replace(microsecond=0)
         return f"@{value}"
     if isinstance(value, dt.date):
         return f"@{value} 00:00:00"
@@ -512,4 +548,4 @@ def safe_path(path: str, reference: Reference) -> str:
         text = found[0]
         return text if text.lower() in shown or (text.isdigit() and len(text) <= 8) else "…"
 
-    return _WORDS.sub(word, path)
+    return _WORDS.sub(word, path).encode("utf-8", "replace").decode()  # a name need not be text

@@ -20,13 +20,21 @@ _language = "nl"
 def set_language(language: str | None) -> str:
     """Choose the language of this process: the given one, PENDEL_LANG, or the machine's; Dutch where none is known."""
     global _language
-    wanted = language or os.environ.get("PENDEL_LANG") or (locale.getlocale()[0] or "") or os.environ.get("LANG", "")
+    wanted = language or os.environ.get("PENDEL_LANG") or _machine_language()
     _language = "en" if wanted.lower().startswith("en") else "nl"
     # Click asks gettext for its texts in the default domain: the catalog is bound there.
     os.environ["LANGUAGE"] = _language
     gettext.bindtextdomain("messages", str(LOCALE))
     gettext.textdomain("messages")
     return _language
+
+
+def _machine_language() -> str:
+    # Not locale.getlocale() everywhere: where LANG is C, or a locale that is not installed, it answers en_US.
+    named = [os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)]
+    if named:
+        return named[0]
+    return locale.getlocale()[0] or "" if os.name == "nt" else ""
 
 
 def language() -> str:

@@ -180,6 +180,13 @@ def fill_bronze(con: duckdb.DuckDBPyConnection, world: World) -> None:
     insert(con, "bronze.warning", "file_id, row, rule", world.warned)
 
 
+UNCHANGED = (
+    "staging.branch_code", "staging.branch_open", "staging.branch_organisation", "marts.dim_branch", "marts.dim_date",
+    "marts.scope", "kpi.definition",
+)  # fmt: skip
+"""Models that read reference data alone."""
+
+
 class Warehouse:
     """The production SQL on a world."""
 
@@ -197,7 +204,7 @@ class Warehouse:
     def rebuild(self, world: World) -> None:
         """Other files and rows, with the reference data as they are."""
         fill_bronze(self.con, world)
-        models = building.models()
+        models = [model for model in building.models() if model.relation not in UNCHANGED]
         for model in reversed(models):
             self.con.execute(f"DROP {'VIEW' if model.materialize == 'view' else 'TABLE'} {model.relation}")
         building.create_models(self.con, models)
@@ -250,7 +257,7 @@ class Told:
 
     @property
     def is_suppliers(self) -> bool:
-        return self.supplier != "" and self.exporter in (self.supplier, "network")
+        return self.exporter == "network" or (self.supplier != "" and self.exporter == self.supplier)
 
 
 @dataclass(frozen=True)
@@ -317,6 +324,7 @@ class Naive:
             for _, f in self._read()
         }
         self.held: dict[tuple[int, int], str] = {}
+        self.days = {branch: {d for d in self.calendar() if self.is_open(branch, d)} for branch in self.branches}
         self.told = self._tell()
         self.legs = self._legs()
 
@@ -477,7 +485,7 @@ class Naive:
             for date in self.calendar()
             for a in self.branches
             for b in self.branches
-            if a != b and self.is_open(a, date) and self.is_open(b, date)
+            if a != b and date in self.days[a] and date in self.days[b]
         }
         for leg in self.legs:
             if leg.shipped and leg.supplier and leg.state != "local":
@@ -486,10 +494,12 @@ class Naive:
                 found.setdefault((leg.received.date(), leg.supplier, leg.pickup), [0, 0])[1] += 1
         return {key: (sent, delivered) for key, (sent, delivered) in found.items()}
 
-    def branch_days(self) -> dict[tuple[dt.date, str], tuple[int, int, int, int]]:
+    def branch_days(
+        self, lanes: dict[tuple[dt.date, str, str], tuple[int, int]]
+    ) -> dict[tuple[dt.date, str], tuple[int, int, int, int]]:
         """(received, supplied, sent, balance) by day and branch."""
         found: dict[tuple[dt.date, str], tuple[int, int, int, int]] = defaultdict(lambda: (0, 0, 0, 0))
-        for (date, a, b), (sent, delivered) in self.lane_days().items():
+        for (date, a, b), (sent, delivered) in lanes.items():
             received, supplied, out, balance = found[date, a]
             found[date, a] = (received, supplied + delivered, out + sent, balance + delivered)
             received, supplied, out, balance = found[date, b]
@@ -655,16 +665,19 @@ def assert_same(warehouse: Warehouse, naive: Naive) -> None:
     )  # fmt: skip
 
     lanes = warehouse.rows("SELECT date, supplying_branch, pickup_branch, sent, delivered FROM marts.agg_lane_day")
-    assert {row[:3]: row[3:] for row in lanes} == naive.lane_days()
-    assert len(lanes) == len(naive.lane_days())
+    counted_lanes = naive.lane_days()
+    assert {row[:3]: row[3:] for row in lanes} == counted_lanes
+    assert len(lanes) == len(counted_lanes)
 
     days = warehouse.rows("SELECT date, branch, received, supplied, sent, lender_balance FROM marts.agg_branch_day")
-    assert {row[:2]: row[2:] for row in days} == naive.branch_days()
-    assert len(days) == len(naive.branch_days())
+    counted_days = naive.branch_days(counted_lanes)
+    assert {row[:2]: row[2:] for row in days} == counted_days
+    assert len(days) == len(counted_days)
 
     feed = warehouse.rows("SELECT branch, export_date, state FROM marts.feed_day")
-    assert {row[:2]: row[2] for row in feed} == naive.feed()
-    assert len(feed) == len(naive.feed())
+    counted_feed = naive.feed()
+    assert {row[:2]: row[2] for row in feed} == counted_feed
+    assert len(feed) == len(counted_feed)
 
     values = warehouse.rows(
         "SELECT kpi, year, month, dimension, supplying_organisation, pickup_organisation, supplying_branch, "
@@ -1301,7 +1314,7 @@ CHANGING = [
 ]
 EXPORTS = [
     File(branch, day(date), format=form)
-    for date in ("2022-12-31", "2023-04-11", "2023-10-30")
+    for date in ("2023-01-02", "2023-04-11", "2023-10-30")
     for branch, form in [("xa", "dnb_tsv"), ("xb", "dnb_tsv"), ("ya", "dnb_tsv"), ("yb", "dnb_tsv"),
                          ("network", "koha_csv")]
 ]  # fmt: skip
@@ -1309,7 +1322,7 @@ NIGHT = day("2023-11-02")
 MOMENTS = {
     "requested": ["2022-12-28 09:00", "2023-03-25 12:00", "2023-10-28 12:00"],
     "shipped": ["", "2022-12-30 16:00", "2023-04-06 16:00", "2023-10-27 16:00"],
-    "received": ["", "", "2023-01-01 00:30", "2023-04-11 10:00", "2023-10-30 09:00"],
+    "received": ["", "", "", "2022-12-31 23:30", "2023-01-01 00:30", "2023-04-11 10:00", "2023-10-30 09:00"],
     "changed": ["2023-04-11 10:00", "2023-04-11 11:00", "2023-10-30 09:00"],
 }
 
@@ -1339,11 +1352,13 @@ def rows_of_exports(draw: st.DrawFn) -> list[Row]:
 
 @pytest.fixture(scope="module")
 def changing() -> Warehouse:
-    return Warehouse(World(CHANGING, NIGHT, EXPORTS, [Row(1, "1", "01", "1", "A", "2022-12-31 09:00")]))
+    return Warehouse(
+        World(CHANGING, NIGHT, EXPORTS, [Row(1, "1", "01", "1", "T", "2023-01-02 09:00", "2022-12-30 16:00")])
+    )
 
 
 @settings(
-    max_examples=60,
+    max_examples=50,
     deadline=None,
     derandomize=True,
     database=None,
@@ -1368,7 +1383,7 @@ def test_many_rows_give_the_naive_figures(changing: Warehouse, seed: int) -> Non
         (a, a_code), (b, b_code) = rng.choice(branches), rng.choice(branches)
         shipped = rng.choice(MOMENTS["shipped"])
         for teller in rng.sample([a, b], rng.choice([1, 2, 2])):
-            status = rng.choice("ATOBUZ")
+            status = rng.choice("AAATOZ")
             received = rng.choice(MOMENTS["received"])
             file = next(i for i, f in enumerate(EXPORTS, start=1) if f.branch == teller and f.date == day("2023-04-11"))
             changed = rng.choice(MOMENTS["changed"])
