@@ -242,7 +242,14 @@ def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         "warned_rows": dict(
             con.execute("SELECT rule, count(*) FROM quality.warning GROUP BY rule ORDER BY rule").fetchall()
         ),
-        "published_figures": _dicts(con, "SELECT * EXCLUDE (source) FROM kpi.published ORDER BY year, kpi"),
+        "published_figures": [
+            row | {name: _number(row[name], row["unit"]) for name in ("published", "computed", "difference")}
+            for row in _dicts(
+                con,
+                "SELECT p.* EXCLUDE (source), coalesce(d.unit, 'reservations') AS unit FROM kpi.published AS p "
+                "LEFT JOIN kpi.definition AS d ON p.kpi = d.kpi ORDER BY p.year, p.kpi",
+            )
+        ],
     }
 
 
@@ -311,8 +318,10 @@ def quarantine(places: Places) -> list[dict[str, Any]]:
 def query(places: Places, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Run one read-only statement on the published warehouse: column names and rows.
 
-    Raises UserError, with DuckDB's first line, for a statement that DuckDB refuses.
+    Raises UserError, with what DuckDB says, for a statement that DuckDB refuses.
     """
+    if not sql.strip():
+        raise UserError("Give a question in SQL, such as: SELECT * FROM kpi.published")
     with published(places) as con:
         try:
             result = con.execute(sql)

@@ -215,7 +215,7 @@ def _file_state(state: str) -> str:
 def _leg_state(state: str) -> str:
     return {"requested": _("requested"), "in_transit": _("in transit"), "delivered": _("delivered"),
             "local": _("local"), "unconfirmed": _("unconfirmed"), "cancelled": _("cancelled"),
-            "superseded": _("superseded leg")}[state]  # fmt: skip
+            "superseded": _("supplied by another")}[state]  # fmt: skip
 
 
 def status_view(run: RunResult) -> RenderableType:
@@ -327,7 +327,7 @@ def grid(names: Sequence[str], lines: Sequence[Sequence[Any]]) -> Table:
 
 def console(stderr: bool = False) -> Console:
     """Where output goes; wide enough for whole lines when it is no terminal."""
-    found = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    found = Console(stderr=stderr, highlight=False, markup=False)
     if not found.is_terminal:
-        found = Console(stderr=stderr, highlight=False, width=160)
+        found = Console(stderr=stderr, highlight=False, markup=False, width=160)
     return found

@@ -187,7 +187,7 @@ def test_compiled_catalog_is_of_this_source() -> None:
     compiled.seek(0)
     shipped = io.BytesIO(PO.with_suffix(".mo").read_bytes())
     wanted, found = gettext.GNUTranslations(compiled), gettext.GNUTranslations(shipped)
-    stale = "compile it: pybabel compile -f -d pendel/locale -D messages"
+    stale = "compile it: make generated"
     for message in catalog():
         if isinstance(message.id, tuple):
             assert [wanted.ngettext(*message.id, n) for n in (0, 1, 2)] == [

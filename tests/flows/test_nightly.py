@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +37,9 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Places:
 
 
 @pytest.fixture
-def places(delivered: Places, tmp_path: Path) -> Iterator[Places]:
+def places(delivered: Places, tmp_path: Path) -> Places:
     """The exports, and a warehouse of the test's own."""
-    yield Places.of(raw=delivered.raw, reference=delivered.reference, warehouse=tmp_path / "warehouse")
+    return Places.of(raw=delivered.raw, reference=delivered.reference, warehouse=tmp_path / "warehouse")
 
 
 def run(places: Places) -> tuple[Any, list[RunResult]]:
