@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 import duckdb
 import filelock
@@ -52,7 +53,7 @@ CREATE TABLE IF NOT EXISTS bronze.run (
   run_id VARCHAR PRIMARY KEY, started_at TIMESTAMP, as_of DATE);
 CREATE TABLE IF NOT EXISTS bronze.file (
   file_id INTEGER PRIMARY KEY, run_id VARCHAR, branch VARCHAR, path VARCHAR, path_key VARCHAR,
-  size_bytes BIGINT, mtime_ns BIGINT,
+  size_bytes BIGINT, mtime_ns BIGINT, arrived_at TIMESTAMP,
   sha256 VARCHAR, format VARCHAR, export_date DATE, verdict VARCHAR, reason VARCHAR, detail VARCHAR, judged_by VARCHAR,
   rows_read INTEGER, rows_accepted INTEGER, rows_quarantined INTEGER, rows_duplicate INTEGER, rows_other INTEGER,
   dropped_columns VARCHAR[]);
@@ -235,9 +236,9 @@ def take_in(
 
 
 LEDGER = [
-    "file_id", "run_id", "branch", "path", "path_key", "size_bytes", "mtime_ns", "sha256", "format", "export_date",
-    "verdict", "reason", "detail", "judged_by", "rows_read", "rows_accepted", "rows_quarantined", "rows_duplicate",
-    "rows_other", "dropped_columns",
+    "file_id", "run_id", "branch", "path", "path_key", "size_bytes", "mtime_ns", "arrived_at", "sha256", "format",
+    "export_date", "verdict", "reason", "detail", "judged_by", "rows_read", "rows_accepted", "rows_quarantined",
+    "rows_duplicate", "rows_other", "dropped_columns",
 ]  # fmt: skip
 
 
@@ -248,6 +249,7 @@ def _enter(
     (a line a row). Returns the (file_id, mtime_ns) of known files of which only the time stamp changed.
     """
     by = judged_by(reference)
+    zone = ZoneInfo(reference.parameters.time_zone)
     before: dict[tuple[str, str], tuple[int, str]] = {}
     rejected: set[tuple[str, str, str]] = set()
     next_id = 1
@@ -286,8 +288,8 @@ def _enter(
         broken += [(file_id, row) for row in d.broken_rows]
         ledger.append(
             (file_id, run.run_id, safe_path(d.file.branch, reference), safe_path(d.file.path, reference),
-             path_key(d.file.path), d.file.size_bytes, d.file.mtime_ns, d.sha256, d.format,
-             d.export_date, verdict, d.reason, json.dumps(d.detail), by, d.rows_read, 0, 0, d.rows_duplicate,
+             path_key(d.file.path), d.file.size_bytes, d.file.mtime_ns, _clock(d.file.mtime_ns, zone), d.sha256,
+             d.format, d.export_date, verdict, d.reason, json.dumps(d.detail), by, d.rows_read, 0, 0, d.rows_duplicate,
              d.rows_other, d.dropped_columns)
         )  # fmt: skip
     con.execute("CREATE TABLE entered AS SELECT * FROM bronze.file LIMIT 0")
@@ -314,6 +316,11 @@ def _enter(
         delivered = delivered.add_column(0, name, values)
     con.register("delivered", delivered)
     return touched
+
+
+def _clock(mtime_ns: int, zone: ZoneInfo) -> dt.datetime:
+    """A file's own time as the network's wall clock showed it."""
+    return dt.datetime.fromtimestamp(mtime_ns // 1_000_000_000, zone).replace(tzinfo=None)
 
 
 def _quote(text: str) -> str:

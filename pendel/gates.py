@@ -199,6 +199,8 @@ class Checker:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
+                if name in {asset.name for asset in self._source.assets}:
+                    self._source.delete_asset(name)
                 asset = self._source.add_table_asset(name, table_name=table, schema_name=schema or None)
                 batch = asset.add_batch_definition_whole_table("all").get_batch()
                 validated = batch.validate(

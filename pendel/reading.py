@@ -260,6 +260,13 @@ def _parse_together(texts: Sequence[PlainText], header: tuple[str, ...], spec: E
 
 def _without_duplicates(deliveries: Sequence[Delivery], table: pa.Table) -> pa.Table:
     """Set aside the rows that are equal, in every column of the contract, to an earlier row of the same file."""
+    # Those of a format with helper columns were set aside while these were there to tell them apart.
+    done = [i for i, d in enumerate(deliveries) if d.format and export_formats()[d.format].helper_columns]
+    is_done = pc.is_in(table["delivery"], value_set=pa.array(done, pa.int32()))
+    return pa.concat_tables([table.filter(is_done), _first_rows(deliveries, table.filter(pc.invert(is_done)))])
+
+
+def _first_rows(deliveries: Sequence[Delivery], table: pa.Table) -> pa.Table:
     keys = ["delivery", *columns()]
     first = table.group_by(keys, use_threads=False).aggregate([("row", "min")])
     if first.num_rows == table.num_rows:

@@ -59,7 +59,7 @@ class File:
     date: dt.date | None
     verdict: str = "read"
     format: str = "dnb_tsv"
-    arrived: dt.datetime | None = None  # UTC; without it the evening of its date
+    arrived: dt.datetime | None = None  # local; without it the evening of its date
 
 
 @dataclass(frozen=True)
@@ -136,18 +136,17 @@ def fill_bronze(con: duckdb.DuckDBPyConnection, world: World) -> None:
         counts[file_id][1] += 1
     for i, f in enumerate(world.files, start=1):
         arrived = f.arrived or dt.datetime.combine(f.date or dt.date(2023, 1, 2), dt.time(20))
-        nanoseconds = int(arrived.replace(tzinfo=dt.UTC).timestamp()) * 10**9
         accepted, held = counts[i]
         reason = "broken_archive" if f.verdict == "rejected" else None
         name = f"{f.branch}/file {i}"
         files.append(
-            (i, "night", f.branch, name, str(i), 0, nanoseconds, str(i), f.format, f.date, f.verdict, reason, "{}", "-",
+            (i, "night", f.branch, name, str(i), 0, 0, arrived, str(i), f.format, f.date, f.verdict, reason, "{}", "-",
              accepted + held, accepted, held, 0, 0)
         )  # fmt: skip
     insert(
         con,
         "bronze.file",
-        "file_id, run_id, branch, path, path_key, size_bytes, mtime_ns, sha256, format, export_date, verdict, reason, "
+        "file_id, run_id, branch, path, path_key, size_bytes, mtime_ns, arrived_at, sha256, format, export_date, verdict, reason, "
         "detail, judged_by, rows_read, rows_accepted, rows_quarantined, rows_duplicate, rows_other",
         files,
     )
@@ -829,6 +828,10 @@ STATES: dict[str, tuple[list[Row], dict[tuple[str, str], str]]] = {
         [says("xb", "xb>xa", "T", "08:00", SHIPPED), says("xb", "xb>xb", "O", "10:00", SHIPPED, RECEIVED)],
         {("X", "xb"): "local"},
     ),
+    "kept by the supplier, then sent after all": (
+        [says("xb", "xb>xb", "O", "08:00", "", RECEIVED), says("xb", "xb>xa", "T", "10:00", SHIPPED)],
+        {("X", "xb"): "in_transit"},
+    ),
     "the same number in two organisations": (
         [
             says("xb", "xb>xa", "T", "09:00", SHIPPED),
@@ -1200,8 +1203,8 @@ def test_the_feed_of_every_branch_and_day() -> None:
 def test_an_export_that_arrives_after_midnight_is_late_by_the_local_clock() -> None:
     """Late is 'more than a day after its date', and dates are local: 00:30 on the 4th is 23:30 UTC on the 3rd."""
     files = [
-        File("xa", day("2023-01-02"), arrived=dt.datetime(2023, 1, 3, 22, 30)),
-        File("xb", day("2023-01-02"), arrived=dt.datetime(2023, 1, 3, 23, 30)),
+        File("xa", day("2023-01-02"), arrived=dt.datetime(2023, 1, 3, 23, 30)),
+        File("xb", day("2023-01-02"), arrived=dt.datetime(2023, 1, 4, 0, 30)),
     ]
     warehouse = Warehouse(World(PLAIN, day("2023-01-05"), files))
     states = dict(warehouse.rows("SELECT branch, state FROM marts.feed_day WHERE export_date = '2023-01-02'"))

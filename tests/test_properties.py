@@ -43,7 +43,7 @@ FIGURES = {
     "kpi.published": "*",
     "marts.fct_leg": "* EXCLUDE (supplier_file_id, pickup_file_id)",
     "marts.agg_lane_day": "*",
-    "quality.file": "* EXCLUDE (file_id, run_id, arrived_at_utc)",
+    "quality.file": "* EXCLUDE (file_id, run_id, arrived_at)",
     "quality.quarantined_row": "* EXCLUDE (file_id)",
     "quality.warning": "* EXCLUDE (file_id)",
 }

@@ -1,10 +1,17 @@
 -- on: marts.fct_delivery
 -- severity: critical
--- A delivery is between two different branches of the register, both open on the day of the receipt.
+-- A delivery is between two different branches, both open on the day of the receipt.
+WITH d AS (SELECT * FROM {batch})
 SELECT d.reservation_id
-FROM {batch} AS d
-LEFT JOIN (
-    SELECT branch, date FROM marts.agg_branch_day
-) AS s ON d.supplying_branch = s.branch AND d.delivered_on = s.date
-LEFT JOIN marts.dim_branch AS p ON d.pickup_branch = p.branch
-WHERE s.branch IS NULL OR p.branch IS NULL OR d.supplying_branch = d.pickup_branch
+FROM d
+WHERE d.supplying_branch = d.pickup_branch
+    OR NOT EXISTS (
+        SELECT 1 FROM reference.branch AS s
+        WHERE s.branch = d.supplying_branch AND d.delivered_on >= coalesce(s.opened_on, d.delivered_on)
+            AND d.delivered_on <= coalesce(s.closed_on, d.delivered_on)
+    )
+    OR NOT EXISTS (
+        SELECT 1 FROM reference.branch AS p
+        WHERE p.branch = d.pickup_branch AND d.delivered_on >= coalesce(p.opened_on, d.delivered_on)
+            AND d.delivered_on <= coalesce(p.closed_on, d.delivered_on)
+    )

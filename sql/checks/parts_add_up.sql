@@ -1,20 +1,26 @@
 -- on: kpi.value
 -- severity: critical
--- The deliveries of all organisation pairs, of all branches and of all lanes each add up to the total, in every period;
--- the months add up to their year.
-WITH total AS (
+-- The deliveries of all organisation pairs, of all branches and of all lanes each add up to the total, in every period,
+-- and none of them is absent; the months add up to their year.
+WITH part AS (
     SELECT year, month, dimension, sum(value) AS value
     FROM {batch}
     WHERE kpi = 'deliveries_total'
     GROUP BY ALL
+),
+total AS (
+    SELECT t.year, t.month, t.value, d.dimension
+    FROM part AS t
+    CROSS JOIN (VALUES ('organisation'), ('branch'), ('lane')) AS d (dimension)
+    WHERE t.dimension = 'total'
 )
-SELECT p.year, p.month, p.dimension
-FROM total AS p
-JOIN total AS t ON p.year = t.year AND p.month = t.month AND t.dimension = 'total'
-WHERE p.value <> t.value
+SELECT t.year, t.month, t.dimension
+FROM total AS t
+LEFT JOIN part AS p ON t.year = p.year AND t.month = p.month AND t.dimension = p.dimension
+WHERE p.value IS DISTINCT FROM t.value
 UNION ALL
 SELECT year, 0, 'months'
-FROM total
+FROM part
 WHERE dimension = 'total'
 GROUP BY year
-HAVING sum(value) FILTER (month > 0) <> sum(value) FILTER (month = 0)
+HAVING sum(value) FILTER (month > 0) IS DISTINCT FROM sum(value) FILTER (month = 0)

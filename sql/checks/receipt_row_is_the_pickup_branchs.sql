@@ -1,8 +1,9 @@
 -- on: marts.fct_delivery
 -- severity: critical
 -- The row that a delivery is counted by comes from an export of the pick-up branch, or of the whole network.
+WITH d AS (SELECT * FROM {batch})
 SELECT d.reservation_id
-FROM {batch} AS d
+FROM d
 LEFT JOIN quality.file AS f ON d.pickup_file_id = f.file_id
 WHERE f.file_id IS NULL OR f.branch NOT IN (d.pickup_branch, 'network')
     OR f.state NOT IN ('accepted', 'partly_accepted')

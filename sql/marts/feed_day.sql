@@ -17,7 +17,7 @@ arrived AS (
         branch AS folder,
         export_date,
         max(file_id) FILTER (verdict = 'read') AS file_id,
-        min(arrived_at_utc) FILTER (verdict = 'read') AS arrived_at_utc
+        min(arrived_at) FILTER (verdict = 'read') AS arrived_at
     FROM staging.file
     WHERE export_date IS NOT NULL
     GROUP BY branch, export_date
@@ -29,11 +29,11 @@ SELECT
     CASE
         WHEN a.folder IS NULL THEN 'missing'
         WHEN a.file_id IS NULL THEN 'rejected'
-        WHEN a.arrived_at_utc::DATE > x.export_date + p.export_late_after_days THEN 'late'
+        WHEN a.arrived_at::DATE > x.export_date + p.export_late_after_days THEN 'late'
         ELSE 'received'
     END AS state,
     a.file_id,
-    a.arrived_at_utc
+    a.arrived_at
 FROM expected AS x
 CROSS JOIN reference.parameter AS p
 LEFT JOIN arrived AS a ON x.folder = a.folder AND x.export_date = a.export_date

@@ -15,7 +15,7 @@ SELECT
     f.path AS file,
     f.format,
     f.export_date,
-    f.arrived_at_utc,
+    f.arrived_at,
     CASE
         WHEN f.verdict <> 'read' THEN f.verdict
         WHEN NOT f.is_active THEN 'superseded'

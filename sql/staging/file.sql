@@ -16,7 +16,7 @@ SELECT
     f.path,
     f.format,
     f.export_date,
-    make_timestamp_ns(f.mtime_ns)::TIMESTAMP AS arrived_at_utc,
+    f.arrived_at,
     f.verdict,
     f.reason,
     f.detail,
