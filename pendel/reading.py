@@ -267,15 +267,22 @@ def _without_duplicates(deliveries: Sequence[Delivery], table: pa.Table) -> pa.T
 
 
 def _first_rows(deliveries: Sequence[Delivery], table: pa.Table) -> pa.Table:
+    # Equal rows bear one reservation number: few are left to be compared in full.
+    numbers = table.group_by(["delivery", "reservation_id"]).aggregate([("row", "count")])
+    suspect = numbers.filter(pc.greater(numbers["row_count"], 1))["reservation_id"]
+    is_suspect = pc.is_in(table["reservation_id"], value_set=pc.unique(suspect))
+    compared = table.filter(is_suspect)
     keys = ["delivery", *columns()]
-    first = table.group_by(keys, use_threads=False).aggregate([("row", "min")])
-    if first.num_rows == table.num_rows:
+    first = compared.group_by(keys, use_threads=False).aggregate([("row", "min")])
+    if first.num_rows == compared.num_rows:
         return table
+    first = first.rename_columns([*keys, "row"]).select(table.column_names)
+    first = pa.concat_tables([table.filter(pc.invert(is_suspect)), first])
     before = np.bincount(table["delivery"].to_numpy(), minlength=len(deliveries))
     after = np.bincount(first["delivery"].to_numpy(), minlength=len(deliveries))
     for delivery, all_rows, kept in zip(deliveries, before, after, strict=True):
         delivery.rows_duplicate += int(all_rows - kept)
-    return first.rename_columns([*keys, "row"]).select(table.column_names)
+    return first
 
 
 def _read(delivery: Delivery, content: bytes, reference: Reference) -> PlainText | ParsedRows:

@@ -146,7 +146,8 @@ def fill_bronze(con: duckdb.DuckDBPyConnection, world: World) -> None:
     insert(
         con,
         "bronze.file",
-        "file_id, run_id, branch, path, path_key, size_bytes, mtime_ns, arrived_at, sha256, format, export_date, verdict, reason, "
+        "file_id, run_id, branch, path, path_key, size_bytes, mtime_ns, arrived_at, sha256, format, export_date, "
+        "verdict, reason, "
         "detail, judged_by, rows_read, rows_accepted, rows_quarantined, rows_duplicate, rows_other",
         files,
     )

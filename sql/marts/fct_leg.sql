@@ -10,23 +10,21 @@ WITH side AS (
         reservation_id,
         supplying_branch,
         max(told_rank) FILTER (by_supplier) AS supplier_rank,
+        max(told_rank) FILTER (by_supplier AND pickup_branch = supplying_branch) AS local_rank,
         max(told_rank) FILTER (by_pickup) AS other_rank
     FROM staging.told
     GROUP BY pickup_organisation, reservation_id, supplying_branch
 ),
 leg AS (
     SELECT
-        side.pickup_organisation,
-        side.reservation_id,
-        side.supplying_branch,
+        pickup_organisation,
+        reservation_id,
+        supplying_branch,
         supplier_rank,
         -- a supplier's own row is the pick-up branch's too while its newest row says that it keeps the item (local)
-        CASE
-            WHEN supplier.pickup_branch = side.supplying_branch THEN greatest(supplier_rank, other_rank)
-            ELSE other_rank
-        END AS pickup_rank
+        CASE WHEN local_rank = supplier_rank THEN greatest(supplier_rank, other_rank) ELSE other_rank END
+            AS pickup_rank
     FROM side
-    LEFT JOIN staging.told AS supplier ON side.supplier_rank = supplier.told_rank
 ),
 -- what the pick-up branch's newest row says of the reservation as a whole, where it has more than one leg
 reservation AS (
