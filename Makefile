@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint types generated lock clean help
+.PHONY: demo test lint types generated bench lock clean help
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -31,6 +31,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 generated: $(INSTALLED) ## suites, data dictionary, compiled Dutch texts: from the contracts
 	$(BIN)/python -m pendel.generated
+
+bench: $(INSTALLED) ## processor time of a night, beside the least that reading can take
+	$(BIN)/python bench/night.py
 
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -168,6 +168,9 @@ def _workshop(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
         raise UserError(
             "{file} cannot be opened: {error}", file=places.bronze, error=str(error).splitlines()[0]
         ) from None
+    except duckdb.Error as error:
+        # What DuckDB says of a value that it cannot convert quotes the value: it goes into no log.
+        raise RuntimeError(f"{type(error).__name__} in the bronze store") from None
     finally:
         con.close()
 
@@ -274,20 +277,20 @@ def _enter(
         if known and d.verdict == "skipped":
             touched.append((known[0], d.file.mtime_ns))
             continue
-        verdict = d.verdict
+        verdict, branch = d.verdict, safe_path(d.file.branch, reference)
         if known:
             file_id = known[0]  # it was rejected, and is tried again under another register or format
         else:
             file_id, next_id = next_id, next_id + 1
             if verdict == "rejected":
-                again = (d.file.branch, d.sha256, d.reason or "")
+                again = (branch, d.sha256, d.reason or "")
                 verdict = "skipped" if again in rejected else verdict
                 rejected.add(again)
         ids[b][i] = file_id
         numbered.append((file_id, d))
         broken += [(file_id, row) for row in d.broken_rows]
         ledger.append(
-            (file_id, run.run_id, safe_path(d.file.branch, reference), safe_path(d.file.path, reference),
+            (file_id, run.run_id, branch, safe_path(d.file.path, reference),
              path_key(d.file.path), d.file.size_bytes, d.file.mtime_ns, _clock(d.file.mtime_ns, zone), d.sha256,
              d.format, d.export_date, verdict, d.reason, json.dumps(d.detail), by, d.rows_read, 0, 0, d.rows_duplicate,
              d.rows_other, d.dropped_columns)

@@ -337,10 +337,9 @@ def kpi(places: Places, year: int | None, month: int | None, by: str, form: str)
     Ends with 3 when there are no figures of that period. A workbook (xlsx) goes to a file in this folder, or to where
     the output is sent.
     """
-    from pendel import present
-    from pendel.figures import key_figures
+    from pendel import figures, present
 
-    found = key_figures(places, year, month, by)
+    found = figures.key_figures(places, year, month, by)
     if form == "json":
         _print_json(found)
     elif form == "csv":
@@ -356,7 +355,8 @@ def kpi(places: Places, year: int | None, month: int | None, by: str, form: str)
         else:
             sys.stdout.buffer.write(content)
     else:
-        _show(present.figures_table(found, by, note=_(present.SIMULATED) if _is_demo(places) else ""))
+        note = _(present.SIMULATED) if _is_demo(places) else ""
+        _show(present.figures_table(found, by, note, figures.branch_names(places)))
 
 
 @cli.command()

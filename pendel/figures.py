@@ -124,6 +124,12 @@ def key_figures(places: Places, year: int | None, month: int | None, by: str) ->
     }
 
 
+def branch_names(places: Places) -> dict[str, str]:
+    """Branch → its name, for people to read."""
+    with published(places) as con:
+        return dict(con.execute("SELECT branch, name FROM marts.dim_branch").fetchall())
+
+
 def _number(value: float | None, unit: str) -> int | float | None:
     if value is None:
         return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from rich import box
@@ -41,19 +42,24 @@ def _label(item: dict[str, Any]) -> str:
     return str(item["label"][language()])
 
 
-def _dimension(item: dict[str, Any]) -> str:
+def _dimension(item: dict[str, Any], names: Mapping[str, str] = MappingProxyType({})) -> str:
     values = item["dimension"]
     if "month" in values:
         return month_name(int(values["month"][5:]))
-    return " → ".join(values.values())
+    return " → ".join(names.get(value, value) for value in values.values())
 
 
 def _header(by: str) -> str:
     return {"organisation": _("organisations"), "branch": _("branch"), "lane": _("lane"), "month": _("month")}[by]
 
 
-def figures_table(found: dict[str, Any], by: str, note: str = "") -> RenderableType:
-    """The key figures as a table: one figure a line, or with a dimension one line a thing and one column a figure."""
+def figures_table(
+    found: dict[str, Any], by: str, note: str = "", names: Mapping[str, str] = MappingProxyType({})
+) -> RenderableType:
+    """The key figures as a table: one figure a line, or with a dimension one line a thing and one column a figure.
+
+    `names` gives the names of branches, where their codes are not to be shown.
+    """
     period = f"{month_name(found['month'])} {found['year']}" if "month" in found else str(found["year"])
     title = _("Key figures of {period}").format(period=period)
     if by == "total":
@@ -85,7 +91,7 @@ def figures_table(found: dict[str, Any], by: str, note: str = "") -> RenderableT
     table.add_column(_header(by))
     lines: dict[str, dict[str, dict[str, Any]]] = {}
     for item in found["kpis"]:
-        lines.setdefault(_dimension(item), {})[item["id"]] = item
+        lines.setdefault(_dimension(item, names), {})[item["id"]] = item
     for kpi in columns:
         table.add_column(_label(next(item for item in found["kpis"] if item["id"] == kpi)), justify="right")
     for name, items in lines.items():

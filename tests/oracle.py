@@ -585,8 +585,6 @@ def judge_row(
         raise BadRowError("needed_column_empty")
     if shipped and not (text["item_barcode"] and text["supplying_branch"]):
         raise BadRowError("needed_column_empty")
-    if status in RECEIVED_STATUSES and file.branch == pickup and not times["received_at"]:
-        raise BadRowError("needed_column_empty")
 
     received = times["received_at"]
     if received and local_day(received) < date(2000, 1, 1):
@@ -600,6 +598,8 @@ def judge_row(
         raise BadRowError("unknown_branch")
     if file.branch not in (NETWORK, supplier, pickup):
         raise BadRowError("exporter_not_involved")
+    if status in RECEIVED_STATUSES and file.branch == pickup and not received:
+        raise BadRowError("receipt_date_missing")
     if received:
         for branch in (supplier, pickup):
             if branch is not None and not register.is_open(branch, local_day(received)):

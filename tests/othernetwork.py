@@ -885,7 +885,7 @@ def row_rules(net: Network) -> None:
     f.bad("needed_column_empty", told(65, status="T", sent="", got="", asked=sent, item=""))
     f.bad("needed_column_empty", told(66, status="A", got="", item=""), told(67, status="Z", got="", item=""))
     for serial, status in enumerate(("O", "0", "B", "U"), start=68):
-        f.bad("needed_column_empty", told(serial, status=status, got=""))
+        f.bad("receipt_date_missing", told(serial, status=status, got=""))
     # The supplier may tell those without a receipt; and the way back needs none; nor does an item that was not sent.
     f.good(told(72, supplier=ZEEDAM, pickup=TURFSTAD, status="B", got=""))
     net.leg("2023-06-12.00072", ZEEDAM, TURFSTAD, "in_transit")
