@@ -25,6 +25,10 @@ PUBLISHED, HELD_BACK, USAGE, NO_DATA, BUSY = 0, 1, 2, 3, 4
 """Exit codes of `pendel nightly` (and 3 of `pendel kpi`)."""
 
 
+MOST_LINES = 200
+"""The most rows of a query that are laid out as a table."""
+
+
 class Translated(click.Command):
     """A command whose help is translated when it is shown, since the language is chosen on the command line."""
 
@@ -436,7 +440,10 @@ def _answer(places: Places, sql: str, form: str) -> None:
     elif form == "csv":
         click.echo(present.as_csv(names, lines), nl=False)
     else:
-        _show(present.grid(names, lines))
+        _show(present.grid(names, lines[:MOST_LINES]))
+        if len(lines) > MOST_LINES:
+            text = _("The first {shown} of {n} rows. For all of them: --format csv")
+            click.echo(text.format(shown=number(MOST_LINES), n=number(len(lines))), err=True)
 
 
 @cli.command()

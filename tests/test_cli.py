@@ -406,10 +406,11 @@ def test_figures_as_a_table(network: Places, pendel: Pendel) -> None:
     assert ["Geleverde reserveringen", "1.401", "1.401", "0"] in lines
     english = pendel("kpi", "--year", YEAR, "--lang", "en", *at(network)).out
     assert re.search(r"Delivered reservations +1,401 +1,401 +0 ", english)
+    # people read names, programs the codes
     lane = pendel("kpi", "--year", YEAR, "--month", 3, "--by", "lane", *at(network)).out
     assert f"Kerncijfers van maart {YEAR}" in lane
     assert re.search(r"^ +transportlijn ", lane, re.M)
-    assert re.search(r"^ +noord → zuid +\d+ ", lane, re.M)
+    assert re.search(r"^ +Noord → Zuid +\d+ ", lane, re.M)
 
 
 @pytest.mark.parametrize("by", DIMENSIONS)
@@ -623,3 +624,14 @@ def test_query_only_reads_the_warehouse(sql: str, network: Places, tmp_path: Pat
     assert "root:" not in done.err
     assert list(tmp_path.iterdir()) == [canary]
     assert hashlib.sha256(network.published.read_bytes()).digest() == before
+
+
+def test_a_long_answer_is_cut_on_the_screen_alone(network: Places, pendel: Pendel) -> None:
+    done = pendel("query", "SELECT i FROM range(1234) AS r (i)", *at(network))
+    assert done.code == 0
+    assert "De eerste 200 van 1.234 rijen" in done.err
+    assert " 199 " in done.out
+    assert " 200 " not in done.out
+    assert (
+        pendel("query", "SELECT i FROM range(1234) AS r (i)", "--format", "csv", *at(network)).out.count("\n") == 1235
+    )
