@@ -170,16 +170,17 @@ def _read_all(places: Places, network: Reference, plan: bronze.Plan, result: fig
     groups = [folders[i : i + size] for i in range(0, len(folders), size)]
     futures = []
     for group in groups:
-        name = ", ".join(group)
-        reader = read_exports.with_options(name=f"read {name}"[:100], tags=group)
+        shown = [reading.safe_path(folder, network) or "-" for folder in group]
+        name = ", ".join(shown)
+        reader = read_exports.with_options(name=f"read {name}"[:100], tags=shown)
         files = [file for folder in group for file in plan.files[folder]]
-        futures.append(reader.submit(as_is(places), as_is(network), as_is(files), as_is(plan.known), name))
-    wait(futures)
+        futures.append((shown, reader.submit(as_is(places), as_is(network), as_is(files), as_is(plan.known), name)))
+    wait([future for _, future in futures])
     batches = []
-    for group, future in zip(groups, futures, strict=True):
+    for shown, future in futures:
         if future.state.is_completed():
             batches.append(future.result())
         else:
-            result.failed_branches += group
-            _report("unreadable", {"folders": ", ".join(group)})
+            result.failed_branches += shown
+            _report("unreadable", {"folders": ", ".join(shown)})
     return batches

@@ -29,6 +29,10 @@ MOST_LINES = 200
 """The most rows of a query that are laid out as a table."""
 
 
+MARKER = ".simulated"
+"""In a raw folder: its exports are simulated, and what is made of them says so."""
+
+
 class Translated(click.Command):
     """A command whose help is translated when it is shown, since the language is chosen on the command line."""
 
@@ -161,13 +165,11 @@ def demo(places: Places, year: int) -> None:
     from pendel.figures import key_figures
     from pendel.present import SIMULATED, figures_table
 
-    if places.raw.is_dir() and any(p.suffix != ".md" for p in places.raw.iterdir()) and not _is_demo(places):
+    if places.raw.is_dir() and any(p.suffix != ".md" for p in places.raw.iterdir()) and not _is_simulated(places):
         raise UserError(
             "{folder} already holds exports that no demo has put there. Give the demo a folder of its own with --home.",
             folder=places.raw,
         )
-    (places.raw / ".demo").parent.mkdir(parents=True, exist_ok=True)
-    (places.raw / ".demo").write_text("simulated exports: pendel demo\n", encoding="utf-8")
     _simulate(places, year, seed=1, imperfections=False, truth=None)
     exit_code = _nightly(places, dt.date(year + 1, 1, 1))
     if exit_code == PUBLISHED:
@@ -176,13 +178,13 @@ def demo(places: Places, year: int) -> None:
     sys.exit(exit_code)
 
 
-def _is_demo(places: Places) -> bool:
-    return (places.raw / ".demo").exists()
+def _is_simulated(places: Places) -> bool:
+    return (places.raw / MARKER).exists()
 
 
 def _further(places: Places) -> str:
     own = Places.of()
-    option = "" if places.warehouse == own.warehouse else f" --warehouse {places.warehouse}"
+    option = "" if places == own else f" --raw {places.raw} --warehouse {places.warehouse}"
     program = ".venv/bin/pendel" if os.path.exists(".venv/bin/pendel") else "pendel"
     return "".join(f"\n  {program} {command}{option}" for command in ("status", "kpi --by lane", "kpi --by month"))
 
@@ -198,6 +200,9 @@ def _simulate(places: Places, year: int, seed: int, imperfections: bool, truth: 
             )  # fmt: skip
         except SimulationError as error:
             raise UserError("{error}", error=error) from None
+        except OSError as error:
+            raise UserError("{folder} cannot be written: {error}", folder=places.raw, error=error.strerror) from None
+    (places.raw / MARKER).write_text("simulated exports: pendel\n", encoding="utf-8")
     click.echo(
         _("{files} simulated exports with {rows} rows in {folder}").format(
             files=number(made.files), rows=number(made.rows), folder=places.raw
@@ -219,6 +224,7 @@ def nightly(places: Places, as_of: dt.datetime | None) -> None:
 
 
 def _nightly(places: Places, as_of: dt.date | None) -> int:
+    from pendel import bronze
     from pendel.figures import RunResult, today
     from pendel.present import status_view
     from pendel.reference import read_reference
@@ -231,6 +237,8 @@ def _nightly(places: Places, as_of: dt.date | None) -> int:
             folder=places.raw,
         )
     day = as_of or today(network.parameters.time_zone)
+    with bronze.locked(places, bronze.Run.start(day)):
+        pass
     (places.warehouse / "prefect").mkdir(parents=True, exist_ok=True)  # Prefect's server makes one level, no more
     for name, value in _prefect_environment(places).items():
         os.environ.setdefault(name, value)
@@ -359,7 +367,7 @@ def kpi(places: Places, year: int | None, month: int | None, by: str, form: str)
         else:
             sys.stdout.buffer.write(content)
     else:
-        note = _(present.SIMULATED) if _is_demo(places) else ""
+        note = _(present.SIMULATED) if _is_simulated(places) else ""
         _show(present.figures_table(found, by, note, figures.branch_names(places)))
 
 

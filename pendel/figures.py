@@ -193,6 +193,7 @@ def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
                 branch, count(*) AS expected, count(*) FILTER (state IN ('received', 'late')) AS arrived,
                 count(*) FILTER (state = 'late') AS late, count(*) FILTER (state = 'rejected') AS rejected,
                 count(*) FILTER (state = 'missing') AS missing,
+                list(export_date ORDER BY export_date DESC) FILTER (state = 'missing')[:3] AS missing_dates,
                 max(export_date) FILTER (state IN ('received', 'late')) AS last_export
             FROM marts.feed_day GROUP BY branch
         ),
@@ -222,7 +223,8 @@ def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         SELECT
             n.branch, n.name, n.organisation, coalesce(d.expected, 0) AS expected, coalesce(d.arrived, 0) AS arrived,
             coalesce(d.late, 0) AS late, coalesce(d.rejected, 0) AS rejected, coalesce(d.missing, 0) AS missing,
-            d.last_export, coalesce(r.files_rejected, 0) AS files_rejected, coalesce(h.rows_held, 0) AS rows_held,
+            coalesce(d.missing_dates, []) AS missing_dates, d.last_export,
+            coalesce(r.files_rejected, 0) AS files_rejected, coalesce(h.rows_held, 0) AS rows_held,
             coalesce(u.unconfirmed, 0) AS unconfirmed
         FROM named AS n
         LEFT JOIN feed AS d ON n.branch = d.branch
@@ -234,6 +236,7 @@ def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     )
     for branch in branches:
         branch["last_export"] = str(branch["last_export"]) if branch["last_export"] else None
+        branch["missing_dates"] = [str(day) for day in branch["missing_dates"]]
     return {
         "files": counts("SELECT state, count(*) FROM quality.file GROUP BY state", FILE_STATES),
         "rows": rows,
@@ -285,6 +288,11 @@ def status(places: Places) -> dict[str, Any]:
     }
 
 
+def arrived(sums: dict[str, Any]) -> bool:
+    """Whether any export arrived that could be used."""
+    return bool(sums["files"]["accepted"] + sums["files"]["partly_accepted"])
+
+
 def _summary_of_published(places: Places) -> dict[str, Any]:
     with published(places) as con:
         return summary(con)
@@ -294,6 +302,7 @@ def needs_attention(run: RunResult, sums: dict[str, Any]) -> bool:
     """Whether somebody has to do something: the exit code of `pendel status`."""
     return bool(
         not run.published
+        or not arrived(sums)
         or run.failed_branches
         or run.warnings
         or any(b["files_rejected"] or b["rows_held"] or b["missing"] or b["rejected"] or b["unconfirmed"]

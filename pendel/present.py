@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
+import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pendel.contracts import rejections, rules
-from pendel.figures import DIMENSIONS, RunResult, needs_attention
+from pendel.figures import DIMENSIONS, RunResult, arrived, needs_attention
+from pendel.places import SQL
 from pendel.words import _, counted, date, language, month_name, number, set_language
 
 SIMULATED = "These exports are simulated: calibrated to the published totals, not the history of that year."
@@ -26,6 +29,14 @@ def message(rule: str, detail: dict[str, str] | None = None) -> str:
     if rule in rejections():
         return rejections()[rule][lang].format(**(detail or {}))
     return next(item.nl if lang == "nl" else item.en for item in rules() if item.rule == rule)
+
+
+def check_name(check: str) -> str:
+    """What a check found, in the language chosen; the id of one that is generated from a table."""
+    path = SQL / "checks" / f"{check}.sql"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    marker = f"-- {language()}: "
+    return next((line.removeprefix(marker) for line in lines if line.startswith(marker)), check)
 
 
 def rule_name(rule: str) -> str:
@@ -182,7 +193,10 @@ def _needs(branch: dict[str, Any]) -> str:
     if branch["missing"] and not branch["arrived"]:
         needs.append(_("no export at all ({n} expected)").format(n=number(branch["missing"])))
     elif branch["missing"]:
-        needs.append(counted("{n} export missing", "{n} exports missing", branch["missing"]))
+        days = ", ".join(date(day) for day in branch["missing_dates"])
+        more = ", …" if branch["missing"] > len(branch["missing_dates"]) else ""
+        text = counted("{n} export missing", "{n} exports missing", branch["missing"])
+        needs.append(f"{text} ({days}{more})")
     if branch["rows_held"]:
         needs.append(counted("{n} row held", "{n} rows held", branch["rows_held"]))
     if branch["unconfirmed"]:
@@ -204,6 +218,8 @@ def _verdict(run: RunResult) -> str:
         return _("The publication of {date} was held back; the warehouse of before stays published.").format(
             date=date(run.as_of)
         )
+    if not arrived(run.summary):
+        return _("No export that can be used has arrived yet. Are the exports in the raw folder?")
     count = sum(1 for b in run.summary["branches"] if _needs(b) and (b["files_rejected"] or b["missing"]
                 or b["rows_held"] or b["unconfirmed"]))  # fmt: skip
     if needs_attention(run, run.summary) and count:
@@ -226,9 +242,15 @@ def _leg_state(state: str) -> str:
 
 def status_view(run: RunResult) -> RenderableType:
     """The last run and what it needs, as `pendel status` shows it."""
-    parts: list[RenderableType] = [Text(_verdict(run), style="bold")]
-    parts += [Text(_("held back by: {check}").format(check=check), style="red") for check in run.held_back_by]
-    parts += [Text(_("warning: {check}").format(check=check), style="yellow") for check in run.warnings]
+    started = dt.datetime.fromisoformat(run.started_at).astimezone()
+    when = _("Run of {date} {time}, as of {as_of}").format(
+        date=date(started.date()), time=f"{started:%H:%M}", as_of=date(run.as_of)
+    )
+    parts: list[RenderableType] = [Text(_verdict(run), style="bold"), Text(when)]
+    parts += [
+        Text(_("held back by: {check}").format(check=check_name(check)), style="red") for check in run.held_back_by
+    ]
+    parts += [Text(_("warning: {check}").format(check=check_name(check)), style="yellow") for check in run.warnings]
     parts += [
         Text(_("could not be read: {branch}").format(branch=branch), style="red") for branch in run.failed_branches
     ]
@@ -273,8 +295,8 @@ def run_markdown(run: RunResult, lang: str) -> str:
     set_language(lang)
     try:
         lines = [f"# {_verdict(run)}", ""]
-        lines += [f"- **{_('held back by: {check}').format(check=check)}**" for check in run.held_back_by]
-        lines += [f"- {_('warning: {check}').format(check=check)}" for check in run.warnings]
+        lines += [f"- **{_('held back by: {check}').format(check=check_name(check))}**" for check in run.held_back_by]
+        lines += [f"- {_('warning: {check}').format(check=check_name(check))}" for check in run.warnings]
         lines += [f"- **{_('could not be read: {branch}').format(branch=b)}**" for b in run.failed_branches]
         branches = [
             [b["name"], b["organisation"], f"{number(b['arrived'])}/{number(b['expected'])}", date(b["last_export"]),
@@ -335,5 +357,6 @@ def console(stderr: bool = False) -> Console:
     """Where output goes; wide enough for whole lines when it is no terminal."""
     found = Console(stderr=stderr, highlight=False, markup=False)
     if not found.is_terminal:
-        found = Console(stderr=stderr, highlight=False, markup=False, width=160)
+        width = int(os.environ.get("COLUMNS") or 160)
+        found = Console(stderr=stderr, highlight=False, markup=False, width=width)
     return found

@@ -10,6 +10,8 @@ import csv
 import datetime as dt
 import functools
 import hashlib
+import io
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -93,7 +95,7 @@ def read_reference(folder: Path) -> Reference:
                 organisation=period.organisation,
             )
     published_file = folder / "published_figures.csv"
-    published = tuple(row for _, row in _rows(published_file, PUBLISHED)) if published_file.exists() else ()
+    published = tuple(_published(published_file)) if published_file.exists() else ()
     return Reference(folder, branches, organisations, published, _parameters(folder / "parameters.yaml"))
 
 
@@ -107,7 +109,14 @@ def _rows(path: Path, needed: tuple[str, ...]) -> Iterable[tuple[int, dict[str, 
         raise UserError(
             "{file} is missing. Every network needs it: see data/reference/README.md for its columns.", file=path
         )
-    with path.open(encoding="utf-8-sig", newline="") as lines:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError("{file} is not UTF-8. Save it as CSV UTF-8.", file=path) from None
+    first = text.split("\n", 1)[0]
+    if ";" in first and "," not in first:
+        raise UserError("{file} has semicolons between its columns. Save it with commas.", file=path)
+    with io.StringIO(text, newline="") as lines:
         reader = csv.DictReader(lines)
         missing = [name for name in needed if name not in (reader.fieldnames or [])]
         if missing:
@@ -167,6 +176,17 @@ def _branch_periods(path: Path) -> Iterable[BranchPeriod]:
                 line=line,
                 error=error,
             ) from None
+
+
+def _published(path: Path) -> Iterable[dict[str, str]]:
+    for line, row in _rows(path, PUBLISHED):
+        if not (re.fullmatch(r"[0-9]{4}", row["year"]) and re.fullmatch(r"-?[0-9]+(\.[0-9]{1,2})?", row["value"])):
+            raise UserError(
+                "{file}, line {line}: write the year as 2023 and the value as 1234, without thousands separators.",
+                file=path,
+                line=line,
+            )
+        yield row
 
 
 def _parameters(path: Path) -> Parameters:

@@ -73,6 +73,7 @@ def pendel(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[
     for name in ("HOME", "RAW", "REFERENCE", "WAREHOUSE"):
         monkeypatch.delenv(f"PENDEL_{name}", raising=False)
     monkeypatch.setenv("PENDEL_LANG", "nl")
+    monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("LANGUAGE", os.environ.get("LANGUAGE", ""))
     monkeypatch.setattr(words, "_language", words.language())
     monkeypatch.setattr(cli, "atexit", SimpleNamespace(register=lambda function: None))
@@ -93,7 +94,7 @@ def pendel(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[
 def process(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """The same in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PENDEL_")}
-    environment |= {"PENDEL_LANG": "nl", "PYTHONUTF8": "1"}
+    environment |= {"PENDEL_LANG": "nl", "PYTHONUTF8": "1", "COLUMNS": "160"}
     command = [sys.executable, "-m", "pendel.cli", *map(str, arguments)]
     return subprocess.run(
         command, capture_output=True, text=True, encoding="utf-8", env=environment, cwd=PROJECT, **options

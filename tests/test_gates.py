@@ -217,6 +217,12 @@ FAULTS = [
         "a row that was read and is nowhere",
         "UPDATE quality.file SET rows_read = rows_read + 1 WHERE file_id = 1",
     ),
+    (
+        "most_rows_count",
+        "a register that lost its codes",
+        "INSERT INTO quality.quarantined_row BY NAME SELECT 1 AS file_id, 1000 + i AS row, 'unknown_branch' AS rule, "
+        "'reference' AS stage, false AS is_superseded FROM range(1000) AS r (i)",
+    ),
 ]
 
 

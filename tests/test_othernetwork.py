@@ -44,7 +44,7 @@ class Product:
         done = subprocess.run(
             [sys.executable, "-m", "pendel.cli", *command, *folders],
             cwd=ROOT,
-            env={**environment, "PREFECT_HOME": str(self.home / "prefect"), "PYTHONUTF8": "1"},
+            env={**environment, "COLUMNS": "160", "PREFECT_HOME": str(self.home / "prefect"), "PYTHONUTF8": "1"},
             capture_output=True,
             timeout=600,
             check=False,

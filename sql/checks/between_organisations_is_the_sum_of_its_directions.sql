@@ -1,5 +1,7 @@
 -- on: kpi.value
 -- severity: critical
+-- nl: Tussen organisaties is niet de som van de richtingen.
+-- en: Between organisations is not the sum of its directions.
 SELECT year, month
 FROM {batch}
 WHERE dimension = 'total' OR dimension = 'organisation'

@@ -1,5 +1,7 @@
 -- on: marts.fct_delivery
 -- severity: critical
+-- nl: Een levering tussen vestigingen die niet allebei open waren.
+-- en: A delivery between branches that were not both open.
 -- A delivery is between two different branches, both open on the day of the receipt.
 WITH d AS (SELECT * FROM {batch})
 SELECT d.reservation_id

@@ -1,5 +1,7 @@
 -- on: kpi.value
 -- severity: critical
+-- nl: De leensaldi tellen niet op tot nul.
+-- en: The lending balances do not add up to zero.
 SELECT year, month
 FROM {batch}
 WHERE kpi = 'lender_balance'

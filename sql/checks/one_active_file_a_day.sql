@@ -1,5 +1,7 @@
 -- on: quality.file
 -- severity: critical
+-- nl: Twee bestanden van een vestiging en dag tellen allebei mee.
+-- en: Two files of one branch and day both count.
 -- Of the files of one branch, format and export date one counts.
 SELECT branch, format, export_date
 FROM {batch}

@@ -1,5 +1,7 @@
 -- on: kpi.value
 -- severity: critical
+-- nl: Delen tellen niet op tot hun totaal.
+-- en: Parts do not add up to their total.
 -- The deliveries of all organisation pairs, of all branches and of all lanes each add up to the total, in every period,
 -- and none of them is absent; the months add up to their year.
 WITH part AS (

@@ -1,5 +1,7 @@
 -- on: marts.fct_delivery
 -- severity: critical
+-- nl: Een levering die niet op een rij van de afhaalvestiging berust.
+-- en: A delivery that does not rest on a row of the pick-up branch.
 -- The row that a delivery is counted by comes from an export of the pick-up branch, or of the whole network.
 WITH d AS (SELECT * FROM {batch})
 SELECT d.reservation_id
