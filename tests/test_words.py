@@ -201,9 +201,9 @@ def test_compiled_catalog_is_of_this_source() -> None:
 @pytest.mark.parametrize(
     ("value", "unit", "dutch", "english"),
     [
-        (137724, "reservations", "137.724", "137,724"),
-        (137724.0, "", "137.724", "137,724"),
-        (-24146, "reservations", "-24.146", "-24,146"),
+        (135792, "reservations", "135.792", "135,792"),
+        (135792.0, "", "135.792", "135,792"),
+        (-24680, "reservations", "-24.680", "-24,680"),
         (17.532, "pct", "17,5\u00a0%", "17.5\u00a0%"),
         (100, "pct", "100,0\u00a0%", "100.0\u00a0%"),
         (2, "transport_days", "2,0", "2.0"),
