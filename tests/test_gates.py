@@ -88,7 +88,7 @@ WORLD = World(
 )
 SPOILED = (
     "marts.fct_leg", "marts.agg_lane_day", "marts.agg_branch_day", "marts.dim_branch", "marts.feed_day", "kpi.value",
-    "kpi.published", "quality.file",
+    "kpi.published", "quality.file", "quality.quarantined_row",
 )  # fmt: skip
 """The tables in which faults are planted."""
 
