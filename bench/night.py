@@ -1,7 +1,7 @@
 """How much processor time a night takes, beside the least that reading its files can take.
 
-    make bench                          a simulated year, taken in at once
-    python bench/night.py RAW AS_OF     the exports in RAW, as `pendel nightly --as-of AS_OF` would take them
+    make bench                      a simulated year taken in at once, then the night of its last day
+    python bench/night.py 10        the same with ten years of history
 
 Both sides run one after another in one process, on the same files: absolute times differ from machine to machine, the
 ratio much less. The least: DuckDB reads the text files natively, all columns as text, with no rule, no check and no
@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
+import re
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -26,18 +28,22 @@ from pendel import bronze, building, figures, gates, reading
 from pendel.contracts import export_formats
 from pendel.places import Places
 from pendel.reference import read_reference
+from pendel.simulate import simulate
 
 
-def least(raw: Path) -> float:
-    """Processor seconds for DuckDB to read the text files of `raw` natively."""
+def least(raw: Path, folder: Path) -> float:
+    """Processor seconds for DuckDB to read the text files of `raw` natively; rewritten as UTF-8 before, untimed."""
+    texts: dict[str, list[str]] = {}
+    for spec in export_formats().values():
+        ending = spec.file_name.rsplit(".", 1)[1]
+        for path in sorted(raw.rglob(f"*.{ending}")) if spec.container == "csv" else []:
+            copy = folder / f"{len(texts)}-{path.name}"
+            copy.write_text(path.read_text(encoding=spec.encoding, errors="replace"), encoding="utf-8")
+            texts.setdefault(spec.delimiter, []).append(str(copy))
     start = time.process_time()
     with duckdb.connect() as con:
-        for spec in export_formats().values():
-            ending = spec.file_name.rsplit(".", 1)[1]
-            files = [str(path) for path in sorted(raw.rglob(f"*.{ending}"))]
-            if spec.container == "csv" and files:
-                encoding = "latin-1" if spec.encoding == "cp1252" else "utf-8"
-                con.read_csv(files, sep=spec.delimiter, all_varchar=True, encoding=encoding, header=True).fetchall()
+        for number, (delimiter, files) in enumerate(texts.items()):
+            con.read_csv(files, sep=delimiter, all_varchar=True, header=True).create(f"read_{number}")
     return time.process_time() - start
 
 
@@ -64,7 +70,7 @@ def night(places: Places, as_of: dt.date) -> dict[str, float]:
         lap("judge and store")
         build = stack.enter_context(building.built(places, reference, run))
         lap("build")
-        results = gates.check_build(build.con)
+        results = gates.check_build(build.con, build.renewed)
         lap("check")
         building.finish(build, run, results)
         figures.summary(build.con)
@@ -75,30 +81,40 @@ def night(places: Places, as_of: dt.date) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the phases, the least, and the ratio."""
-    with tempfile.TemporaryDirectory() as folder:
-        if len(sys.argv) == 3:
-            raw, as_of = Path(sys.argv[1]), dt.date.fromisoformat(sys.argv[2])
-        else:
-            from pendel.simulate import simulate
-
-            raw, as_of = Path(folder) / "raw", dt.date(2024, 1, 1)
-            simulate(2023, raw, Places.of().reference)
+    """Print the phases of both nights, the least, and the ratio."""
+    years = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        raw, last = folder / "raw", folder / "last"
+        for year in range(2024 - years, 2024):
+            simulate(year, raw, Places.of().reference, continues=year > 2024 - years)
+        newest = max(_date(path) for path in raw.rglob("*.*"))
+        for path in [path for path in raw.rglob("*.*") if path.is_file() and _date(path) == newest]:
+            (last / path.relative_to(raw)).parent.mkdir(parents=True, exist_ok=True)
+            path.rename(last / path.relative_to(raw))
         before = time.process_time()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import great_expectations  # noqa: F401
-        print(f"{'import of Great Expectations':32}{time.process_time() - before:8.2f} s")
-        places = Places.of(raw=raw, warehouse=Path(folder) / "warehouse")
-        floor = least(raw)
-        phases = night(places, as_of)
-        for name, seconds in phases.items():
-            print(f"{name:32}{seconds:8.2f} s")
-        print(f"{'least: DuckDB reads the text':32}{floor:8.2f} s")
-        print(f"{'ratio':32}{phases['all'] / floor:8.2f}")
-        again = night(places, as_of)
-        print(f"{'a night with nothing new':32}{again['all']:8.2f} s")
-        print(f"{'peak memory':32}{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:8.0f} MB")
+        print(f"{'import of Great Expectations':40}{time.process_time() - before:8.2f} s")
+        places = Places.of(raw=raw, warehouse=folder / "warehouse")
+        first = night(places, dt.date(2023, 12, 31))
+        shutil.copytree(last, raw, dirs_exist_ok=True)
+        second = night(places, dt.date(2023, 12, 31))
+        print(f"{'':40}{'at once':>10}{'last day':>10}")
+        for phase in first:
+            print(f"{phase:40}{first[phase]:8.2f} s{second[phase]:8.2f} s")
+        (folder / "texts").mkdir()
+        floor = least(raw, folder / "texts")
+        print(f"{'least: DuckDB reads the text':40}{floor:8.2f} s")
+        print(f"{'ratio':40}{first['all'] / floor:8.2f}")
+        print(f"{'peak memory':40}{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:8.0f} MB")
+
+
+def _date(path: Path) -> str:
+    """The export date in a file's name, as yyyymmdd."""
+    digits = "".join(re.findall("[0-9]+", path.name))
+    return digits[-8:]
 
 
 if __name__ == "__main__":

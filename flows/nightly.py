@@ -90,7 +90,7 @@ def build(stack: ExitStack, places: Places, reference: Reference, run: bronze.Ru
 @pure
 def check(build: building.Build) -> list[gates.CheckResult]:
     """The gates on the built warehouse."""
-    return gates.check_build(build.con)
+    return gates.check_build(build.con, build.renewed)
 
 
 @pure

@@ -45,6 +45,9 @@ MASK = "***"
 
 TEXTS = [name for name, column in columns().items() if column.kind != "datetime"]
 DATETIMES = [name for name, column in columns().items() if column.kind == "datetime"]
+JUDGED = [name for name in TEXTS if name in ("status", "close_reason")] + DATETIMES
+"""Columns that are translated or parsed: what was delivered stands beside it under `<name>_text`."""
+
 INSTANTS = ["requested_at", "shipped_at", "received_at", "collected_at"]
 """The date-times between which durations are computed, and which bronze therefore keeps in UTC too."""
 
@@ -310,7 +313,7 @@ def _enter(
     used, position = np.unique(file_ids, return_inverse=True)
     told = [formats[int(file_id)] for file_id in used]
     table = pa.concat_tables([batch.rows for batch in batches] or [empty_rows()]).drop_columns(["delivery"])
-    delivered = table.rename_columns(["row", *(f"{name}_text" for name in columns())])
+    delivered = table.rename_columns(["row", *map(_delivered, columns())])
     for name, values in (
         ("export_date", pa.array([date for _, date in told], pa.date32()).take(pa.array(position))),
         ("format", pa.array([name for name, _ in told], pa.string()).take(pa.array(position))),
@@ -336,18 +339,18 @@ def _by_format(value: Callable[[ExportFormat], str]) -> str:
     return f"CASE format {cases} END"
 
 
+def _delivered(name: str) -> str:
+    """The column that holds a value as it was delivered."""
+    return f"{name}_text" if name in JUDGED else name
+
+
 def _parsed(name: str, spec: ExportFormat) -> str:
     """A date-time is read only if it is written in full: no year 25, no loose digits; DuckDB refuses 31 February."""
-    text = f"{name}_text"
+    text = _delivered(name)
     readings = []
     for pattern in [spec.datetime_format] + ([CELL_DATETIME_FORMAT] if spec.container == "xlsx" else []):
-        form = re.escape(pattern)
-        for code in "mdHMS":
-            form = form.replace(f"%{code}", "[0-9]{2}")
-        form = form.replace("%Y", "[1-9][0-9]{3}")
-        readings.append(
-            f"CASE WHEN regexp_full_match({text}, {_quote(form)}) THEN try_strptime({text}, {_quote(pattern)}) END"
-        )
+        form = re.sub("%[mdHMS]", "__", pattern.replace("%Y", "____"))
+        readings.append(f"CASE WHEN {text} LIKE {_quote(form)} THEN try_strptime({text}, {_quote(pattern)}) END")
     return f"coalesce({', '.join(readings)}, NULL)"
 
 
@@ -412,29 +415,28 @@ def _add_instants(con: duckdb.DuckDBPyConnection) -> None:
 
 def _incoming_sql(transit_warning_days: int) -> str:
     """SQL that leaves the rows of the run, typed, in the table `incoming`."""
-    texts = ", ".join(f"{name}_text" for name in TEXTS if name != "reservation_id")
-    sound = _by_format(lambda spec: f"regexp_full_match(reservation_id_text, {_quote(spec.reservation_id_pattern)})")
+    texts = ", ".join(_delivered(name) for name in TEXTS if name != "reservation_id")
+    sound = _by_format(lambda spec: f"regexp_full_match(reservation_id, {_quote(spec.reservation_id_pattern)})")
     return f"""
     -- nine digits that pass the eleven test of citizen service numbers, or an e-mail address
     CREATE MACRO eleven_test(digits) AS digits <> '000000000' AND
       (list_sum([(10 - i) * digits[i]::INT FOR i IN range(1, 9)]) - digits[9]::INT) % 11 = 0;
-    CREATE MACRO looks_personal(value) AS
-      (contains(value, '@') AND regexp_matches(value, '[^@\\s|]+@[^@\\s|]+\\.[^@\\s|]+'))
+    CREATE MACRO looks_personal(value) AS regexp_matches(value, '@|[0-9]{{9}}') AND (
+      regexp_matches(value, '[^@\\s|]+@[^@\\s|]+\\.[^@\\s|]+')
       OR CASE WHEN regexp_matches(value, '(^|[^0-9])[0-9]{{9}}($|[^0-9])')
               THEN list_bool_or([eleven_test(part) FOR part IN regexp_split_to_array(value, '[^0-9]+')
-                                 IF len(part) = 9]) ELSE false END;
+                                 IF len(part) = 9]) ELSE false END);
     CREATE TABLE incoming AS
     WITH typed AS (
       SELECT *,
-        reservation_id_text AS reservation_id, item_barcode_text AS item_barcode, material_type_text AS material_type,
-        supplying_branch_text AS supplying_branch, pickup_branch_text AS pickup_branch,
         {_by_format(_status)} AS status, {_by_format(_close_reason)} AS close_reason,
         {sound} AS reservation_id_sound
       FROM delivered POSITIONAL JOIN instants)
     SELECT *,
       coalesce(status IN ('T', 'O', 'B', 'U', 'R'), false) OR shipped_at_text <> '' OR received_at_text <> ''
         AS is_shipped,
-      concat_ws('|', CASE WHEN NOT reservation_id_sound THEN reservation_id END, {texts}) AS checked_text,
+      looks_personal(concat_ws('|', CASE WHEN NOT reservation_id_sound THEN reservation_id END, {texts}))
+        AS is_personal,
       {transit_warning_days} AS transit_warning_days
     FROM typed;
     """
@@ -458,9 +460,9 @@ def _append_sql(arrival: Sequence[Rule]) -> str:
         if rule.action == "warn"
     )
     masked = ", ".join(
-        f"CASE WHEN {name}_text = '' OR (regexp_full_match({name}_text, {_quote(column.shape)}) "
-        f"AND NOT looks_personal({name}_text)) THEN {name}_text ELSE {_quote(MASK)} END"
-        for name, column in columns().items()
+        f"CASE WHEN {text} = '' OR (regexp_full_match({text}, {_quote(column.shape)}) "
+        f"AND NOT looks_personal({text})) THEN {text} ELSE {_quote(MASK)} END"
+        for text, column in ((_delivered(name), column) for name, column in columns().items())
     )
     # An allow-list: of a row that counts too, a value is kept only if it has the shape of its column.
     kept = {

@@ -1,4 +1,4 @@
-"""Building the warehouse: bronze and reference data in, a fresh database out, moved into place when the gates agree.
+"""Building the warehouse: bronze and reference data in, a new database out, moved into place when the gates agree.
 
 Every relation is one SELECT in one file of `sql/`, whose folder and name are the relation's schema and name. The order
 follows from what the SELECTs refer to, as DuckDB itself parses them.
@@ -9,12 +9,15 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import graphlib
+import hashlib
+import importlib.metadata
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +25,9 @@ import duckdb
 import pandas as pd
 
 from pendel.bronze import Run
-from pendel.contracts import export_formats, kpis, rules, tables
+from pendel.contracts import export_formats, kpis, rules, sql_files, tables
 from pendel.gates import CheckResult
-from pendel.places import SQL, Places, UserError
+from pendel.places import EXPECTATIONS, SQL, Places, UserError
 from pendel.reference import Reference, public_holidays
 
 MAY_READ = {
@@ -41,11 +44,14 @@ STORAGE_VERSION = "v1.0.0"
 
 @dataclass(frozen=True)
 class Model:
-    """One file of `sql/`: a relation, how it is kept, and the relations it reads."""
+    """One file of `sql/`: a relation, how it is kept, the relations it reads, and by what its rows are renewed when a
+    build continues the published warehouse (`renew`: see `_conditions`; None: the whole relation).
+    """
 
     relation: str
     sql: str
     materialize: str
+    renew: str | None
     reads: frozenset[str]
 
     @property
@@ -78,20 +84,16 @@ def models() -> tuple[Model, ...]:
     found: dict[str, Model] = {}
     with duckdb.connect() as con:
         for layer in MAY_READ:
-            for path in sorted((SQL / layer).glob("*.sql")):
-                text = path.read_text(encoding="utf-8")
-                header = dict(
-                    line.removeprefix("-- ").split(": ", 1)
-                    for line in text.splitlines()
-                    if line.startswith("-- ") and ": " in line
-                )
-                sql = text.replace("$reference_rules", _reference_rules())
+            for file in sql_files(layer):
+                sql = file.sql.replace("$reference_rules", _reference_rules())
                 row = con.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
                 tree = json.loads(row[0]) if row else {"error": True}
                 if tree["error"]:
-                    raise ValueError(f"{path}: {tree.get('error_message')}")
-                relation = f"{layer}.{path.stem}"
-                found[relation] = Model(relation, sql, header["materialize"], frozenset(_references(tree)))
+                    raise ValueError(f"{layer}/{file.name}.sql: {tree.get('error_message')}")
+                relation = f"{layer}.{file.name}"
+                found[relation] = Model(
+                    relation, sql, file.head["materialize"], file.head.get("renew"), frozenset(_references(tree))
+                )
     for model in found.values():
         for read in model.reads:
             if read.split(".")[0] not in MAY_READ[model.layer]:
@@ -104,9 +106,9 @@ def models() -> tuple[Model, ...]:
 
 def create_models(con: duckdb.DuckDBPyConnection, chosen: Sequence[Model] | None = None) -> None:
     """Create the models on a connection that has the schemas `bronze` and `reference`."""
-    for model in chosen or models():
+    for model in models() if chosen is None else chosen:
         kind = {"table": "TABLE", "view": "VIEW"}[model.materialize]
-        con.execute(f"CREATE {kind} {model.relation} AS\n{model.sql}")
+        con.execute(f"CREATE OR REPLACE {kind} {model.relation} AS\n{model.sql}")
 
 
 def _kpi_rows(reference: Reference) -> list[tuple[object, ...]]:
@@ -193,28 +195,68 @@ def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Ru
 
 def _span(con: duckdb.DuckDBPyConnection, as_of: dt.date) -> tuple[dt.date, dt.date]:
     """From 1 January of the first year in which anything was sent, received or exported, to the end of the last."""
+    # year() of the ends: a far date is none that Python knows
     found = con.execute(
-        "SELECT min(year(least(received_at, shipped_at))), max(year(greatest(received_at, shipped_at))) FROM bronze.row"
+        "SELECT year(min(received_at)), year(min(shipped_at)), year(max(received_at)), year(max(shipped_at)) "
+        "FROM bronze.row"
     ).fetchone()
-    exported = con.execute("SELECT min(year(export_date)), max(year(export_date)) FROM bronze.file").fetchone()
+    exported = con.execute("SELECT year(min(export_date)), year(max(export_date)) FROM bronze.file").fetchone()
     assert found is not None
     assert exported is not None
     years = [int(year) for year in (*found, *exported, as_of.year) if year is not None]
     return dt.date(max(min(years), 1970), 1, 1), dt.date(min(max(years), as_of.year + 1), 12, 31)
 
 
+def ingredients(reference: Reference) -> dict[str, str]:
+    """All that decides on the figures besides the exports: hashes of the SQL, the contracts, this package and the
+    reference data, by path, and the versions of the libraries that compute.
+    """
+    found = {f"sql/{m.relation.replace('.', '/')}.sql": _sha256(m.sql.encode()) for m in models()}
+    for kind, folder in (
+        ("sql", SQL), ("expectations", EXPECTATIONS), ("pendel", Path(__file__).parent), ("reference", reference.folder)
+    ):  # fmt: skip
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in {".sql", ".yaml", ".py", ".csv"}:
+                found.setdefault(f"{kind}/{path.relative_to(folder).as_posix()}", _sha256(path.read_bytes()))
+    for library in ("duckdb", "pandas", "pyarrow", "holidays", "great-expectations"):
+        found[library] = importlib.metadata.version(library)
+    return found
+
+
+def _recipe(con: duckdb.DuckDBPyConnection, reference: Reference) -> str:
+    """A hash of all that decides on the figures besides the rows and the day of the run."""
+    span = con.execute("SELECT min(date), max(date) FROM reference.day").fetchone()
+    first = con.execute("SELECT min(year(export_date)) FROM bronze.file WHERE verdict = 'read'").fetchone()
+    return _sha256(json.dumps([ingredients(reference), str(span), str(first)]).encode())
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 @dataclass
 class Build:
-    """A warehouse that is built and not yet published: `con` is open on it, with bronze attached."""
+    """A warehouse that is built and not yet published: `con` is open on it, with bronze attached.
+
+    `renewed`: relations that were carried over from the published warehouse and of which some rows are new, and the
+    relation that holds these alone.
+    """
 
     con: duckdb.DuckDBPyConnection
     path: Path
+    mark: dict[str, str]
+    renewed: dict[str, str] = field(default_factory=dict)
 
 
 @contextmanager
-def built(places: Places, reference: Reference, run: Run) -> Iterator[Build]:
-    """Build a fresh warehouse in a temporary file beside the published one; the file is gone afterwards unless
-    `publish` moved it.
+def built(places: Places, reference: Reference, run: Run, afresh: bool = False) -> Iterator[Build]:
+    """Build a warehouse in a temporary file beside the published one; the file is gone afterwards unless `publish`
+    moved it.
+
+    Where it can, it continues the published warehouse: the same SELECTs on the rows of the reservations that new files
+    speak of, and on the years that these touch. It is built whole where anything else than the exports changed
+    (`ingredients`), where the published file is not the one that this product left there, and when `afresh` asks for
+    it.
     """
     for left_over in places.warehouse.glob("pendel.building-*"):
         left_over.unlink()  # of a run that was killed; the lock is ours
@@ -228,19 +270,118 @@ def built(places: Places, reference: Reference, run: Run) -> Iterator[Build]:
         }
     )
     try:
-        con.execute(f"ATTACH '{_escaped(places.bronze)}' AS bronze (READ_ONLY)")
-        con.execute("ATTACH ':memory:' AS staging")
-        con.execute("ATTACH ':memory:' AS reference")
-        con.execute(f"ATTACH '{_escaped(path)}' AS warehouse (STORAGE_VERSION '{STORAGE_VERSION}')")
-        con.execute("USE warehouse")
-        con.execute("CREATE SCHEMA marts; CREATE SCHEMA kpi; CREATE SCHEMA quality")
+        con.execute(f"ATTACH '{_escaped(places.bronze)}' AS store (READ_ONLY)")
+        for schema in ("bronze", "staging", "reference"):
+            con.execute(f"ATTACH ':memory:' AS {schema}")
+        for table in ("run", "file", "row", "quarantine", "warning"):
+            con.execute(f"CREATE VIEW bronze.{table} AS SELECT * FROM store.{table}")
         load_reference(con, reference, run)
-        create_models(con)
-        yield Build(con, path)
+        mark = {"run_id": run.run_id, "as_of": str(run.as_of), "recipe": _recipe(con, reference)}
+        before = None if afresh else _carried_over(con, places, path, mark["recipe"])
+        if before is None:
+            con.execute(f"ATTACH '{_escaped(path)}' AS warehouse (STORAGE_VERSION '{STORAGE_VERSION}')")
+            con.execute("USE warehouse")
+            con.execute("CREATE SCHEMA marts; CREATE SCHEMA kpi; CREATE SCHEMA quality")
+            create_models(con)
+            yield Build(con, path, mark)
+        else:
+            yield Build(con, path, mark, _renew(con, before, run.as_of))
     finally:
         con.close()
         path.unlink(missing_ok=True)
         Path(f"{path}.wal").unlink(missing_ok=True)
+
+
+def _carried_over(con: duckdb.DuckDBPyConnection, places: Places, path: Path, recipe: str) -> dt.date | None:
+    """Attach a copy of the published warehouse, if a build of this recipe may continue it: the day of its run."""
+    with suppress(OSError, ValueError, KeyError, duckdb.Error):
+        mark = json.loads(places.mark.read_text(encoding="utf-8"))
+        stat = places.published.stat()
+        if (mark["recipe"], mark["size_bytes"], mark["mtime_ns"]) == (recipe, stat.st_size, stat.st_mtime_ns):
+            shutil.copyfile(places.published, path)
+            con.execute(f"ATTACH '{_escaped(path)}' AS warehouse")
+            con.execute("USE warehouse")
+            strange = con.execute(
+                "SELECT count(*) FROM quality.file ANTI JOIN store.file USING (file_id, run_id)"
+            ).fetchone()
+            if strange == (0,):
+                return dt.date.fromisoformat(mark["as_of"])
+            con.execute("USE memory; DETACH warehouse")
+    path.unlink(missing_ok=True)
+    return None
+
+
+def _renew(con: duckdb.DuckDBPyConnection, before: dt.date, as_of: dt.date) -> dict[str, str]:
+    """Bring the warehouse of the day `before` up to date: see `built`. Returns `Build.renewed`.
+
+    A reservation's legs rest on the rows that speak of it, and on nothing else that may have changed: where no changed
+    file speaks of it, they stay as they are. What is counted by day or period is counted again from the first to the
+    last year in which a leg appeared, changed or vanished, of the changed files' dates, and between the two runs.
+    """
+    first, *others = sorted(models(), key=lambda model: model.relation != "staging.file")
+    create_models(con, [first])
+    con.execute(
+        """
+        CREATE TABLE reference.changed_file AS
+            SELECT f.file_id, f.export_date
+            FROM staging.file AS f
+            LEFT JOIN quality.file AS b ON f.file_id = b.file_id
+            WHERE (b.state IN ('accepted', 'partly_accepted')) IS DISTINCT FROM f.is_active;
+        CREATE TABLE reference.changed_reservation AS
+            SELECT DISTINCT reservation_id FROM store.row
+            WHERE file_id IN (SELECT file_id FROM reference.changed_file);
+        DROP VIEW bronze.row;
+        CREATE TABLE bronze.row AS
+            SELECT * FROM store.row WHERE reservation_id IN (SELECT reservation_id FROM reference.changed_reservation)
+        """
+    )
+    years = {(day - dt.timedelta(days=1)).year for day in (before, as_of)}
+    dated = con.execute("SELECT DISTINCT year(export_date) FROM reference.changed_file WHERE export_date IS NOT NULL")
+    years |= {year for (year,) in dated.fetchall()}
+
+    def condition(model: Model) -> str:
+        first, last = min(years), max(years)
+        return {
+            "reservation_id": "reservation_id IN (SELECT reservation_id FROM reference.changed_reservation)",
+            "file_id": "file_id IN (SELECT file_id FROM reference.changed_file)",
+            "year": f"year BETWEEN {first} AND {last}",
+            "date": f"date BETWEEN DATE '{first}-01-01' AND DATE '{last}-12-31'",
+        }[model.renew or ""]
+
+    renewed = {}
+    for model in others:
+        if model.materialize == "view" or model.renew is None:
+            create_models(con, [model])
+        else:
+            # ranges, since DuckDB takes them down to the scan
+            if model.relation == "marts.fct_leg":
+                years |= _years(con)
+            con.execute(f"DELETE FROM {model.relation} WHERE {condition(model)}")
+            con.execute(f"INSERT INTO {model.relation} SELECT * FROM (\n{model.sql}\n) WHERE {condition(model)}")
+            if model.relation == "marts.fct_leg":
+                years |= _years(con)
+        if model.renew == "reservation_id":
+            renewed[model.relation] = f"staging.renewed_{model.relation.split('.')[1]}"
+            con.execute(
+                f"CREATE TABLE {renewed[model.relation]} AS SELECT * FROM {model.relation} WHERE {condition(model)}"
+            )
+    return renewed
+
+
+def _years(con: duckdb.DuckDBPyConnection) -> set[int]:
+    """The years in which anything befell the legs of the changed reservations."""
+    found = con.execute(
+        """
+        SELECT DISTINCT year(happened_at)
+        FROM (
+            SELECT unnest([shipped_at, received_at, unconfirmed_received_at]) AS happened_at
+            FROM marts.fct_leg
+            WHERE reservation_id IN (SELECT reservation_id FROM reference.changed_reservation)
+        )
+        WHERE happened_at IS NOT NULL
+        """
+    ).fetchall()
+    return {year for (year,) in found}
 
 
 def _escaped(path: Path) -> str:
@@ -251,8 +392,8 @@ def finish(build: Build, run: Run, results: Sequence[CheckResult]) -> None:
     """Write the gates' results and the descriptions of all columns into the warehouse."""
     con = build.con
     con.execute(
-        "CREATE TABLE quality.check_result (run_id VARCHAR, suite VARCHAR, check_name VARCHAR, severity VARCHAR, "
-        "passed BOOLEAN, unexpected BIGINT, error VARCHAR)"
+        "CREATE OR REPLACE TABLE quality.check_result (run_id VARCHAR, suite VARCHAR, check_name VARCHAR, "
+        "severity VARCHAR, passed BOOLEAN, unexpected BIGINT, error VARCHAR)"
     )
     for r in results:
         con.execute(
@@ -286,6 +427,9 @@ def publish(build: Build, places: Places, pause: Callable[[float], None] = time.
     for attempt in range(5):
         try:
             os.replace(build.path, places.published)
+            stat = places.published.stat()
+            mark = build.mark | {"size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+            places.mark.write_text(json.dumps(mark, indent=1), encoding="utf-8")
             return places.published
         except PermissionError:
             pause(2.0**attempt)

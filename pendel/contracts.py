@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
-from pendel.places import EXPECTATIONS, UserError
+from pendel.places import EXPECTATIONS, SQL, UserError
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The same safe loader in C, where libyaml is there."""
@@ -78,10 +78,16 @@ class ExportFormat:
         if not found:
             return None
         try:
-            date = dt.datetime.strptime(found["date"], date_format).date()
+            date = _date(found["date"], date_format)
         except ValueError:
             return None
         return found.groupdict().get("ils_code"), date
+
+
+@functools.lru_cache(maxsize=10_000)
+def _date(text: str, date_format: str) -> dt.date:
+    """A date in a file's name; the branches' files bear the same ones."""
+    return dt.datetime.strptime(text, date_format).date()
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,26 @@ class Rule:
     where: str
     nl: str
     en: str
+
+
+@dataclass(frozen=True)
+class SqlFile:
+    """One file of `sql/`: its name, the `-- name: value` lines at its top, and its whole text."""
+
+    name: str
+    head: dict[str, str]
+    sql: str
+
+
+@functools.cache
+def sql_files(folder: str) -> tuple[SqlFile, ...]:
+    """The files of one folder of `sql/`, by name."""
+    found = []
+    for path in sorted((SQL / folder).glob("*.sql")):
+        text = path.read_text(encoding="utf-8")
+        lines = [line.removeprefix("-- ") for line in text.splitlines() if line.startswith("-- ")]
+        found.append(SqlFile(path.stem, dict(line.split(": ", 1) for line in lines if ": " in line), text))
+    return tuple(found)
 
 
 @functools.cache

@@ -15,8 +15,7 @@ from typing import Any, Literal
 import duckdb
 
 from pendel.bronze import RuleResult
-from pendel.contracts import Rule, rules, tables
-from pendel.places import SQL
+from pendel.contracts import Rule, rules, sql_files, tables
 
 Severity = Literal["critical", "warning"]
 
@@ -117,16 +116,11 @@ def _offences(name: str, column: dict[str, Any]) -> Iterable[str]:
 def check_suites() -> dict[str, dict[str, Any]]:
     """A suite a relation for the files of `sql/checks/`, each a SELECT of offending rows."""
     suites: dict[str, dict[str, Any]] = {}
-    for path in sorted((SQL / "checks").glob("*.sql")):
-        text = path.read_text(encoding="utf-8")
-        head = dict(
-            line.removeprefix("-- ").split(": ", 1)
-            for line in text.splitlines()
-            if line.startswith("-- ") and ": " in line
-        )
-        body = "\n".join(line for line in text.splitlines() if not line.startswith("--")).strip().rstrip(";")
-        suite = suites.setdefault(head["on"], {"name": head["on"], "expectations": []})
-        suite["expectations"].append(_rows_expectation(path.stem, body, head["severity"]))
+    for file in sql_files("checks"):
+        body = "\n".join(line for line in file.sql.splitlines() if not line.startswith("--")).strip().rstrip(";")
+        on = file.head["on"]
+        suite = suites.setdefault(on, {"name": on, "expectations": []})
+        suite["expectations"].append(_rows_expectation(file.name, body, file.head["severity"]))
     return suites
 
 
@@ -250,9 +244,11 @@ def judge_rows(con: duckdb.DuckDBPyConnection, arrival: Sequence[Rule]) -> list[
     ]
 
 
-def check_build(con: duckdb.DuckDBPyConnection) -> list[CheckResult]:
+def check_build(con: duckdb.DuckDBPyConnection, renewed: dict[str, str] | None = None) -> list[CheckResult]:
     """The gate on a built warehouse: every suite but that on incoming rows, on the relations of `con`.
 
+    `renewed` (see `building.Build`) gives the new rows of relations that were carried over: the other rows passed this
+    gate when they were built, and what is asked of them is asked of each reservation by itself.
     The suites run as one, on one batch, each query naming its relation: a batch of its own costs a suite more than
     its checks do.
     """
@@ -261,8 +257,9 @@ def check_build(con: duckdb.DuckDBPyConnection) -> list[CheckResult]:
     for name, suite in suites().items():
         if name == "incoming":
             continue
+        batch = (renewed or {}).get(name, name)
         for item in suite["expectations"]:
-            query = item["kwargs"]["unexpected_rows_query"].replace("{batch}", name)
+            query = item["kwargs"]["unexpected_rows_query"].replace("{batch}", batch)
             # Great Expectations grumbles about a query that does not name its batch.
             checked.append(item | {"kwargs": {"unexpected_rows_query": f"{query} /* together with {{batch}} */"}})
             relation_of[item["meta"]["check"]] = name

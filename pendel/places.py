@@ -70,6 +70,11 @@ class Places:
         return self.warehouse / "pendel.duckdb"
 
     @property
+    def mark(self) -> Path:
+        """Which run published the warehouse, what it was made by, and how the file looked then."""
+        return self.warehouse / "published.json"
+
+    @property
     def runs(self) -> Path:
         """What each run found and decided, a folder a run."""
         return self.warehouse / "runs"

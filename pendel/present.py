@@ -15,9 +15,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pendel.contracts import rejections, rules
+from pendel.contracts import rejections, rules, sql_files
 from pendel.figures import DIMENSIONS, RunResult, arrived, needs_attention
-from pendel.places import SQL
 from pendel.words import _, counted, date, language, month_name, number, set_language
 
 SIMULATED = "These exports are simulated: calibrated to the published totals, not the history of that year."
@@ -33,10 +32,7 @@ def message(rule: str, detail: dict[str, str] | None = None) -> str:
 
 def check_name(check: str) -> str:
     """What a check found, in the language chosen; the id of one that is generated from a table."""
-    path = SQL / "checks" / f"{check}.sql"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    marker = f"-- {language()}: "
-    return next((line.removeprefix(marker) for line in lines if line.startswith(marker)), check)
+    return next((file.head[language()] for file in sql_files("checks") if file.name == check), check)
 
 
 def rule_name(rule: str) -> str:

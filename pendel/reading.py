@@ -15,6 +15,7 @@ import hashlib
 import io
 import os
 import re
+import stat
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -132,9 +133,9 @@ def find_files(raw: Path) -> list[FoundFile]:
                 if entry.is_dir(follow_symlinks=False):
                     pending.append((folder / entry.name, path + "/"))
                 elif path != "README.md":
-                    stat = entry.stat(follow_symlinks=False)  # a link is listed, and rejected when it is read
+                    seen = entry.stat(follow_symlinks=False)  # a link is listed, and rejected when it is read
                     branch = path.split("/")[0] if prefix else ""
-                    found.append(FoundFile(branch, path, stat.st_size, stat.st_mtime_ns))
+                    found.append(FoundFile(branch, path, seen.st_size, seen.st_mtime_ns))
     return sorted(found, key=lambda file: file.arrival)
 
 
@@ -148,7 +149,7 @@ def read_files(raw: Path, files: Sequence[FoundFile], known: set[str], reference
     deliveries: list[Delivery] = []
     contents: list[PlainText | ParsedRows | None] = []
     for file in sorted(files, key=lambda file: file.arrival):
-        content = _content(raw / file.path)
+        content = _content(f"{raw}/{file.path}")
         delivery = Delivery(file, hashlib.sha256(content or b"").hexdigest())
         rows = None
         if content is None:
@@ -174,13 +175,18 @@ def read_files(raw: Path, files: Sequence[FoundFile], known: set[str], reference
     return Batch(deliveries, _without_duplicates(deliveries, _table(deliveries, contents)))
 
 
-def _content(path: Path) -> bytes | None:
-    """The bytes of a file; None for a link, a device, a pipe: nothing that a branch delivers."""
-    if path.is_symlink() or not path.is_file():
-        if path.is_symlink() or path.exists():
+def _content(path: str) -> bytes | None:
+    """The bytes of a file; None for a link, a device, a pipe: nothing that a branch delivers.
+
+    Raises OSError without the file's name, which could tell on a reader in a log.
+    """
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
             return None
-        raise FileNotFoundError(f"{path.name} is gone")
-    return path.read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror) from None
 
 
 def known_as(branch: str, sha256: str, export_date: dt.date | None = None) -> str:
@@ -383,7 +389,7 @@ def _csv(delivery: Delivery, content: bytes, spec: ExportFormat) -> PlainText | 
     count = body.count("\n")
     if body.count(spec.delimiter) != count * (len(header) - 1) or not any(header):
         return _take_rows(delivery, _quoted(text.split("\n"), spec.delimiter), spec)
-    _positions(list(header), delivery, spec)
+    _positions(header, delivery, spec)
     delivery.rows_read = count
     return PlainText(header, body, count)
 
@@ -451,18 +457,17 @@ def _error_cells(content: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value)
-    if isinstance(value, float):
-        # A whole number is a barcode or a code that Excel took for a number.
-        return str(int(value)) if value.is_integer() else repr(value)
-    if isinstance(value, dt.datetime):
+    kind = type(value)
+    if kind is dt.datetime:
         if value.microsecond:  # Excel counts in fractions of a day: half a second may be missing
             with suppress(OverflowError):  # the last half second that Excel knows
                 value += dt.timedelta(milliseconds=500)
             value = value.replace(microsecond=0)
         return f"@{value}"
-    if isinstance(value, dt.date):
+    if kind is float:
+        # A whole number is a barcode or a code that Excel took for a number.
+        return str(int(value)) if value.is_integer() else repr(value)
+    if kind is dt.date:
         return f"@{value} 00:00:00"
     return str(value)
 
@@ -522,8 +527,17 @@ def _refined(
     return list(first.values()), refined
 
 
-def _positions(header: list[str], delivery: Delivery, spec: ExportFormat) -> dict[str, int]:
+def _positions(header: Sequence[str], delivery: Delivery, spec: ExportFormat) -> dict[str, int]:
     """Canonical column → position in the file. Raises Rejected when a needed column is missing or stands twice."""
+    positions, dropped = _header(tuple(header), spec.format)
+    delivery.dropped_columns = list(dropped)
+    return positions
+
+
+@functools.lru_cache(maxsize=1000)
+def _header(header: tuple[str, ...], format_name: str) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Where a header has the canonical columns, and the names of the columns that are not ours."""
+    spec = export_formats()[format_name]
     headers = spec.columns | {name: name for name in spec.helper_columns}
     twice = [name for name in headers.values() if header.count(name) > 1]
     if twice:
@@ -536,10 +550,10 @@ def _positions(header: list[str], delivery: Delivery, spec: ExportFormat) -> dic
     if missing:
         raise Rejected("column_missing", column=", ".join(missing))
     # Of columns that are not ours only the names that the contract lists are noted: a name could tell on a reader.
-    delivery.dropped_columns = sorted(
-        {name if name in spec.personal_columns else "***" for name in header if name and name not in headers.values()}
-    )
-    return {column: header.index(name) for column, name in headers.items() if name in header}
+    dropped = {
+        name if name in spec.personal_columns else "***" for name in header if name and name not in headers.values()
+    }
+    return {column: header.index(name) for column, name in headers.items() if name in header}, tuple(sorted(dropped))
 
 
 _WORDS = re.compile(r"[^\W_]+")

@@ -20,7 +20,7 @@ def night(places: Places, as_of: dt.date, checked: bool = False) -> dict[str, An
         batches = [reading.read_files(places.raw, files, plan.known, reference) for files in plan.files.values()]
         bronze.take_in(places, reference, run, batches, gates.judge_rows if checked else count_rules)
         with building.built(places, reference, run) as build:
-            results = gates.check_build(build.con) if checked else []
+            results = gates.check_build(build.con, build.renewed) if checked else []
             if checked:
                 assert gates.decide(results).publish, [result for result in results if not result.passed]
             building.finish(build, run, results)

@@ -640,13 +640,22 @@ def rounded(values: Iterable[object]) -> tuple[object, ...]:
 
 def assert_same(warehouse: Warehouse, naive: Naive) -> None:
     """Every leg, lane, branch, day and figure."""
-    legs = {row[:3]: rounded(row) for row in warehouse.rows(f"SELECT {LEG_COLUMNS} FROM marts.fct_leg")}
+    under_way = (
+        "LEFT JOIN (SELECT pickup_organisation, reservation_id, supplying_branch, in_transit_transport_days "
+        "FROM marts.under_way) USING (pickup_organisation, reservation_id, supplying_branch)"
+    )
+    legs = {row[:3]: rounded(row) for row in warehouse.rows(f"SELECT {LEG_COLUMNS} FROM marts.fct_leg {under_way}")}
     expected = {}
     for leg in naive.legs:
         *most, evidence = vars(leg).values()
         expected[leg.organisation, leg.number, leg.supplier] = rounded([*most, *evidence])
     assert legs == expected
     assert len(legs) == warehouse.rows("SELECT count(*) FROM marts.fct_leg")[0][0]
+    in_transit = [leg for leg in naive.legs if leg.state == "in_transit"]
+    longest = naive.world.parameters.overdue_after_transport_days
+    overdue = sum(leg.so_far is not None and leg.so_far > longest for leg in in_transit)
+    counted = "SELECT count(*), count(*) FILTER (is_overdue) FROM marts.under_way"
+    assert warehouse.rows(counted) == [(len(in_transit), overdue)]
 
     held = warehouse.rows("SELECT file_id, row, rule FROM quality.quarantined_row WHERE stage = 'reference'")
     assert {(file_id, row): rule for file_id, row, rule in held} == naive.held
@@ -1150,7 +1159,7 @@ def test_under_way_and_overdue_on_the_day_of_the_run() -> None:
     world = World(PLAIN, day("2023-04-11"), [File("xa", day("2023-04-05"))], rows)
     warehouse = Warehouse(world)
     # Easter Monday, 10 April, is no transport day
-    so_far = "SELECT in_transit_transport_days FROM marts.fct_leg ORDER BY reservation_id"
+    so_far = "SELECT in_transit_transport_days FROM marts.under_way ORDER BY reservation_id"
     assert warehouse.rows(so_far) == [(7,), (6,), (5,), (3,), (None,)]
     assert warehouse.figure("in_transit", 2023) == 5
     assert warehouse.figure("overdue", 2023, 4) == 2

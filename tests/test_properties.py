@@ -21,6 +21,7 @@ import pytest
 
 from pendel import bronze, building
 from pendel.places import Busy, Places
+from pendel.reference import read_reference
 from pendel.simulate import simulate
 from tests.pipeline import night, places_in
 from tests.test_simulate import write_reference
@@ -225,6 +226,97 @@ def by_lane(places: Places) -> dict[tuple[Any, ...], tuple[Any, ...]]:
     return {row[:5]: row[5:] for row in rows}
 
 
+# ------------------------------------------------------------------------------- continued, or built afresh
+
+
+@pytest.fixture(scope="module")
+def turn_of_the_year(tmp_path_factory: pytest.TempPathFactory) -> Network:
+    """Five weeks around New Year, with late, repeated, corrected and broken exports."""
+    folder = tmp_path_factory.mktemp("turn")
+    branches = re.sub("2024-03-18", "2023-12-11", re.sub("2024-04-27", "2024-01-20", BRANCHES))
+    branches = branches.replace("2024-03-30", "2023-12-23").replace("2024-04-15", "2024-01-02")
+    reference = write_reference(folder / "reference", branches, PUBLISHED.replace("2024", "2023"))
+    for year in (2023, 2024):
+        simulate(
+            year, folder / "raw", reference, imperfections=True, continues=year > 2023, truth=folder / f"{year}.json"
+        )
+    return Network(folder / "raw", reference, Places.of(raw=folder / "raw"), {})
+
+
+def contents(con: duckdb.DuckDBPyConnection) -> Figures:
+    """All that is in a warehouse, but for the list of runs and the results of checks."""
+    relations = con.execute(
+        "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name = current_catalog() "
+        "AND table_name NOT IN ('run', 'check_result')"
+    ).fetchall()
+    return {name: sorted(con.execute(f"SELECT * FROM {name}").fetchall(), key=repr) for (name,) in relations}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_continued_warehouse_is_the_one_that_is_built_afresh(
+    turn_of_the_year: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Nights of some files each, in any order of arrival, on days that go on, stand still and even go back."""
+    places = turn_of_the_year.install(tmp_path)
+    rng = random.Random(seed)
+    order = turn_of_the_year.shuffled(seed)
+    ends = [*sorted(rng.sample(range(len(order)), 6)), len(order), len(order)]
+    days = [dt.date(2024, 1, 5) + dt.timedelta(days=rng.choice([0, 1, 9, -1, -8])) for _ in ends]
+    continued = []
+    renew = building._renew
+    monkeypatch.setattr(building, "_renew", lambda *given: continued.append(given) or renew(*given))
+    for start, end, day in zip([0, *ends], ends, days, strict=False):
+        turn_of_the_year.deliver(places, order[start:end])
+        night(places, day)
+        with duckdb.connect(str(places.published), read_only=True) as con:
+            found = contents(con)
+        reference = read_reference(places.reference)
+        run = bronze.Run.start(day)
+        with building.built(places, reference, run, afresh=True) as build:
+            expected = contents(build.con)
+        assert found == expected, (start, end, day)
+    assert len(continued) >= 4
+    years = {row[1] for row in found["kpi.value"]}
+    assert len(years) == 2
+
+
+CHANGES: dict[str, Callable[[Places], None]] = {
+    "the register": lambda places: append(places.reference / "branches.csv", "zz,Zed,Y,,zz,dnb_tsv,2024-05-01,\n"),
+    "a parameter": lambda places: append(places.reference / "simulation.yaml", "# any file there\n"),
+    "the published file": lambda places: os.utime(places.published),
+    "the mark": lambda places: places.mark.write_text("{"),
+    "no mark": lambda places: places.mark.unlink(),
+    "bronze from elsewhere": lambda places: another_bronze(places),
+}
+
+
+def append(path: Path, text: str) -> None:
+    path.write_text(path.read_text() + text)
+
+
+def another_bronze(places: Places) -> None:
+    with duckdb.connect(str(places.bronze)) as con:
+        con.execute("UPDATE file SET run_id = 'another'")
+
+
+@pytest.mark.parametrize("change", [None, *CHANGES])
+def test_what_is_continued_and_what_is_built_whole(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str | None
+) -> None:
+    places, rest = network.after_one_night(tmp_path)
+    shutil.copytree(places.reference, tmp_path / "reference")
+    places = places_in(tmp_path, tmp_path / "reference")
+    night(places, AS_OF)
+    if change:
+        CHANGES[change](places)
+    network.deliver(places, rest[:3])
+    continued = []
+    renew = building._renew
+    monkeypatch.setattr(building, "_renew", lambda *given: continued.append(given) or renew(*given))
+    night(places, AS_OF)
+    assert bool(continued) == (change is None)
+
+
 # ---------------------------------------------------------------------------------------------- crashes
 
 
@@ -259,7 +351,7 @@ def test_a_night_that_fails_leaves_yesterday_and_the_next_one_mends_it(
     if module is bronze:
         assert everything_in_bronze(places) == stored
     assert {path.name for path in places.warehouse.iterdir() if path.is_file()} <= {
-        "bronze.duckdb", "bronze.lock", "pendel.duckdb",
+        "bronze.duckdb", "bronze.lock", "pendel.duckdb", "published.json",
     }  # fmt: skip
     night(places, AS_OF)
     assert_same(figures(places), network.figures)

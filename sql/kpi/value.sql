@@ -1,6 +1,7 @@
 -- grain: one row a key figure, period (a year, or a month of it) and value of its dimension
 -- key: kpi, year, month, dimension, supplying_organisation, pickup_organisation, supplying_branch, pickup_branch, branch
 -- materialize: table
+-- renew: year
 -- month is 0 for the whole year; parts of the key that do not apply are ''. value is empty where nothing can be said
 -- (the median of no deliveries); a count of nothing is 0. completeness: share of the expected exports that arrived.
 WITH figure AS (

@@ -1,6 +1,7 @@
 -- grain: one row a branch and day
 -- key: branch, date
 -- materialize: table
+-- renew: date
 -- received: delivered at this branch; supplied: delivered elsewhere out of this branch; balance: supplied less received.
 WITH moved AS (
     SELECT pickup_branch AS branch, date, delivered AS received, 0 AS supplied, 0 AS sent

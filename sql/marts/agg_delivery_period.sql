@@ -1,6 +1,7 @@
 -- grain: one row a period and scope in which anything happened
 -- key: year, month, dimension, supplying_organisation, pickup_organisation, supplying_branch, pickup_branch, branch
 -- materialize: table
+-- renew: year
 -- What the key figures are made of: counts of legs and quantiles of their durations. A branch's figures are those of
 -- the legs to it. month is 0 for the whole year; what is under way counts in the period of the day before the run.
 WITH event AS (
@@ -11,9 +12,10 @@ WITH event AS (
             ELSE run.as_of - 1
         END AS happened_on,
         l.*,
-        p.transit_norm_transport_days,
-        p.overdue_after_transport_days
+        u.is_overdue,
+        p.transit_norm_transport_days
     FROM marts.fct_leg AS l
+    LEFT JOIN marts.under_way AS u USING (pickup_organisation, reservation_id, supplying_branch)
     CROSS JOIN reference.run AS run
     CROSS JOIN reference.parameter AS p
     WHERE l.state IN ('delivered', 'unconfirmed', 'in_transit')
@@ -43,7 +45,7 @@ SELECT
     count(*) FILTER (state = 'delivered' AND is_unannounced) AS unannounced,
     count(*) FILTER (state = 'unconfirmed') AS unconfirmed,
     count(*) FILTER (state = 'in_transit') AS in_transit,
-    count(*) FILTER (state = 'in_transit' AND in_transit_transport_days > overdue_after_transport_days) AS overdue,
+    count(*) FILTER (is_overdue) AS overdue,
     count(transit_transport_days) AS with_transit_time,
     count(*) FILTER (transit_transport_days <= transit_norm_transport_days) AS within_transit_norm,
     quantile_cont(transit_transport_days, 0.5) AS transit_transport_days_median,

@@ -1,6 +1,7 @@
 -- grain: one row a lane (ordered pair of branches) and day on which both branches were open
 -- key: supplying_branch, pickup_branch, date
 -- materialize: table
+-- renew: date
 -- All lanes, zeros shown. sent: legs that left that day; delivered: legs received that day.
 WITH delivered AS (
     SELECT supplying_branch, pickup_branch, delivered_on AS date, count(*) AS delivered

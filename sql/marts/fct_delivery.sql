@@ -1,6 +1,7 @@
 -- grain: one row a delivered reservation: a leg between two branches whose receipt the pick-up branch registered
 -- key: pickup_organisation, reservation_id, supplying_branch
 -- materialize: view
+-- renew: reservation_id
 -- delivered_on is the local date of the receipt: it decides on year, month and day.
 SELECT
     received_at::DATE AS delivered_on,

@@ -1,9 +1,11 @@
 -- grain: one row a leg: the journey of one item from a supplying branch to a pick-up branch for one reservation
 -- key: pickup_organisation, reservation_id, supplying_branch
 -- materialize: table
+-- renew: reservation_id
 -- Each branch tells every leg that it supplies or receives; per leg and side the newest row counts (staging.told). The
 -- supplying branch's row is the authority for the sending, the pick-up branch's for the receipt, the collection and the
 -- pick-up branch itself. supplying_branch is '' while no supplier is known. docs/counting.md explains the states.
+-- A leg rests on the rows of its reservation and on reference data, never on the day of the run: see renew.
 WITH side AS (
     SELECT
         pickup_organisation,
@@ -123,15 +125,11 @@ SELECT
         THEN received_on.transport_day_number - shipped_on.transport_day_number END AS transit_transport_days,
     CASE WHEN s.state = 'delivered' AND s.received_at_utc >= s.requested_at_utc
         THEN epoch(s.received_at_utc - s.requested_at_utc) / 86400.0 END AS fill_days,
-    CASE WHEN s.state = 'in_transit' THEN today.transport_day_number - shipped_on.transport_day_number END
-        AS in_transit_transport_days,
     s.supplier_file_id,
     s.supplier_row,
     s.pickup_file_id,
     s.pickup_row
 FROM stated AS s
-CROSS JOIN reference.run AS run
 LEFT JOIN staging.branch_organisation AS o ON s.supplying_branch = o.branch
 LEFT JOIN marts.dim_date AS shipped_on ON s.shipped_at::DATE = shipped_on.date
 LEFT JOIN marts.dim_date AS received_on ON s.received_at::DATE = received_on.date
-LEFT JOIN marts.dim_date AS today ON run.as_of = today.date

@@ -1,6 +1,7 @@
 -- grain: one row a row of an export that is held; those of superseded files are of the past
 -- key: file_id, row
 -- materialize: table
+-- renew: file_id
 SELECT
     q.file_id, f.branch, f.path AS file, q.row, q.rule, 'arrival' AS stage, NOT f.is_active AS is_superseded,
     q.reservation_id, q.item_barcode, q.supplying_branch AS supplying_code, q.pickup_branch AS pickup_code, q.status,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +134,7 @@ def test_a_critical_failure_holds_the_publication_back(places: Places, monkeypat
     before = figures_of(places)
     models = building.models()
     doubled = [
-        building.Model(
-            m.relation,
-            f"{m.sql}\nUNION ALL\n{m.sql.split('WHERE')[0]} WHERE state = 'delivered'",
-            m.materialize,
-            m.reads,
-        )
+        replace(m, sql=f"{m.sql}\nUNION ALL\n{m.sql.split('WHERE')[0]} WHERE state = 'delivered'")
         if m.relation == "marts.fct_delivery"
         else m
         for m in models
