@@ -23,7 +23,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
-from pendel import bronze, building, figures, gates, present, reading
+from pendel import bronze, building, figures, gates, history, present, reading
 from pendel.places import Places
 from pendel.reference import Reference, read_reference
 
@@ -148,6 +148,7 @@ def _night(
     results = check(as_is(made))
     decision = gates.decide(results)
     building.finish(made, run, results)
+    history.record(places, made, network, run, results)
     result.summary = figures.summary(made.con)
     result.held_back_by, result.warnings = decision.held_back_by, decision.warnings
     _report("checked", {"checks": len(results), "held_back_by": decision.held_back_by})

@@ -111,7 +111,7 @@ def create_models(con: duckdb.DuckDBPyConnection, chosen: Sequence[Model] | None
         con.execute(f"CREATE OR REPLACE {kind} {model.relation} AS\n{model.sql}")
 
 
-def _kpi_rows(reference: Reference) -> list[tuple[object, ...]]:
+def kpi_rows(reference: Reference) -> list[tuple[object, ...]]:
     """The key figures with those of each organisation and ordered pair of organisations written out."""
     rows: list[tuple[object, ...]] = []
     norms = {
@@ -134,8 +134,10 @@ def _kpi_rows(reference: Reference) -> list[tuple[object, ...]]:
     return rows
 
 
-def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Run) -> None:
-    """Fill the schema `reference`: what the models know about the network, the formats, the days and this run."""
+def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Run, closed: Path | None = None) -> None:
+    """Fill the schema `reference`: what the models know about the network, the formats, the days, this run, and the
+    years that were closed (`history.close_year`, in the folder `closed`).
+    """
 
     def table(name: str, columns: str, rows: Sequence[Sequence[object]]) -> None:
         con.execute(f"CREATE TABLE reference.{name} ({columns})")
@@ -171,9 +173,24 @@ def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Ru
         "kpi",
         "kpi VARCHAR, position INTEGER, unit VARCHAR, label_nl VARCHAR, label_en VARCHAR, definition_nl VARCHAR, "
         "definition_en VARCHAR",
-        _kpi_rows(reference),
+        kpi_rows(reference),
     )
     table("run", "run_id VARCHAR, started_at_utc TIMESTAMP, as_of DATE", [(run.run_id, run.started_at, run.as_of)])
+    years = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(closed.glob("*.json"))] if closed else []
+    table(
+        "closed_year",
+        "year INTEGER, closed_at_utc TIMESTAMP, closed_by VARCHAR, run_id VARCHAR, last_file_id INTEGER",
+        [(y["year"], y["closed_at_utc"], y["closed_by"], y["run_id"], y["last_file_id"]) for y in years],
+    )
+    now = ingredients(reference) if years else {}
+    table(
+        "changed_ingredient",
+        "year INTEGER, name VARCHAR",
+        [(y["year"], name) for y in years for name in changed_ingredients(y["ingredients"], now)],
+    )
+    con.execute(f"CREATE TABLE reference.frozen_figure ({FIGURE})")
+    for y in years:
+        con.execute("INSERT INTO reference.frozen_figure FROM read_parquet(?)", [f"{closed}/{y['year']}.parquet"])
     first, last = _span(con, run.as_of)
     days = [first + dt.timedelta(days=i) for i in range((last - first).days + 1)]
     off = public_holidays(parameters, range(first.year, last.year + 1))
@@ -207,27 +224,45 @@ def _span(con: duckdb.DuckDBPyConnection, as_of: dt.date) -> tuple[dt.date, dt.d
     return dt.date(max(min(years), 1970), 1, 1), dt.date(min(max(years), as_of.year + 1), 12, 31)
 
 
+FIGURE = (
+    "kpi VARCHAR, year INTEGER, month INTEGER, dimension VARCHAR, supplying_organisation VARCHAR, "
+    "pickup_organisation VARCHAR, supplying_branch VARCHAR, pickup_branch VARCHAR, branch VARCHAR, value DOUBLE"
+)
+"""The columns of a figure that is kept: its key in kpi.value, and its value."""
+
+DECIDING = ("bronze", "building", "contracts", "reading", "reference")
+"""The modules of this package that decide on figures."""
+
+
 def ingredients(reference: Reference) -> dict[str, str]:
-    """All that decides on the figures besides the exports: hashes of the SQL, the contracts, this package and the
-    reference data, by path, and the versions of the libraries that compute.
+    """All that decides on the figures besides the exports: hashes of the SQL, the contracts, modules of this package
+    and the reference data, by path, and the versions of the libraries that compute.
     """
     found = {f"sql/{m.relation.replace('.', '/')}.sql": _sha256(m.sql.encode()) for m in models()}
-    for kind, folder in (
-        ("sql", SQL), ("expectations", EXPECTATIONS), ("pendel", Path(__file__).parent), ("reference", reference.folder)
-    ):  # fmt: skip
+    here = Path(__file__).parent
+    files = {f"pendel/{name}.py": here / f"{name}.py" for name in DECIDING}
+    for kind, folder in (("sql", SQL), ("expectations", EXPECTATIONS), ("reference", reference.folder)):
         for path in sorted(folder.rglob("*")):
-            if path.suffix in {".sql", ".yaml", ".py", ".csv"}:
-                found.setdefault(f"{kind}/{path.relative_to(folder).as_posix()}", _sha256(path.read_bytes()))
+            if path.suffix in {".sql", ".yaml", ".csv"}:
+                files[f"{kind}/{path.relative_to(folder).as_posix()}"] = path
+    for name, path in files.items():
+        found.setdefault(name, _sha256(path.read_bytes()))
     for library in ("duckdb", "pandas", "pyarrow", "holidays", "great-expectations"):
         found[library] = importlib.metadata.version(library)
     return found
 
 
-def _recipe(con: duckdb.DuckDBPyConnection, reference: Reference) -> str:
+def changed_ingredients(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """The names of what is not the same in both, or only in one."""
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
+def _recipe(con: duckdb.DuckDBPyConnection, reference: Reference, closed: Path) -> str:
     """A hash of all that decides on the figures besides the rows and the day of the run."""
     span = con.execute("SELECT min(date), max(date) FROM reference.day").fetchone()
     first = con.execute("SELECT min(year(export_date)) FROM bronze.file WHERE verdict = 'read'").fetchone()
-    return _sha256(json.dumps([ingredients(reference), str(span), str(first)]).encode())
+    years = [path.read_text(encoding="utf-8") for path in sorted(closed.glob("*.json"))]
+    return _sha256(json.dumps([ingredients(reference), str(span), str(first), years]).encode())
 
 
 def _sha256(content: bytes) -> str:
@@ -270,16 +305,16 @@ def built(places: Places, reference: Reference, run: Run, afresh: bool = False) 
         }
     )
     try:
-        con.execute(f"ATTACH '{_escaped(places.bronze)}' AS store (READ_ONLY)")
+        con.execute(f"ATTACH '{escaped(places.bronze)}' AS store (READ_ONLY)")
         for schema in ("bronze", "staging", "reference"):
             con.execute(f"ATTACH ':memory:' AS {schema}")
         for table in ("run", "file", "row", "quarantine", "warning"):
             con.execute(f"CREATE VIEW bronze.{table} AS SELECT * FROM store.{table}")
-        load_reference(con, reference, run)
-        mark = {"run_id": run.run_id, "as_of": str(run.as_of), "recipe": _recipe(con, reference)}
+        load_reference(con, reference, run, places.closed)
+        mark = {"run_id": run.run_id, "as_of": str(run.as_of), "recipe": _recipe(con, reference, places.closed)}
         before = None if afresh else _carried_over(con, places, path, mark["recipe"])
         if before is None:
-            con.execute(f"ATTACH '{_escaped(path)}' AS warehouse (STORAGE_VERSION '{STORAGE_VERSION}')")
+            con.execute(f"ATTACH '{escaped(path)}' AS warehouse (STORAGE_VERSION '{STORAGE_VERSION}')")
             con.execute("USE warehouse")
             con.execute("CREATE SCHEMA marts; CREATE SCHEMA kpi; CREATE SCHEMA quality")
             create_models(con)
@@ -299,7 +334,7 @@ def _carried_over(con: duckdb.DuckDBPyConnection, places: Places, path: Path, re
         stat = places.published.stat()
         if (mark["recipe"], mark["size_bytes"], mark["mtime_ns"]) == (recipe, stat.st_size, stat.st_mtime_ns):
             shutil.copyfile(places.published, path)
-            con.execute(f"ATTACH '{_escaped(path)}' AS warehouse")
+            con.execute(f"ATTACH '{escaped(path)}' AS warehouse")
             con.execute("USE warehouse")
             strange = con.execute(
                 "SELECT count(*) FROM quality.file ANTI JOIN store.file USING (file_id, run_id)"
@@ -384,7 +419,8 @@ def _years(con: duckdb.DuckDBPyConnection) -> set[int]:
     return {year for (year,) in found}
 
 
-def _escaped(path: Path) -> str:
+def escaped(path: Path) -> str:
+    """A path within quotes of SQL."""
     return str(path).replace("'", "''")
 
 

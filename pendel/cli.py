@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import copy
 import datetime as dt
+import getpass
 import inspect
 import json
 import os
@@ -27,6 +28,10 @@ PUBLISHED, HELD_BACK, USAGE, NO_DATA, BUSY = 0, 1, 2, 3, 4
 
 MOST_LINES = 200
 """The most rows of a query that are laid out as a table."""
+
+
+MOST_CHANGES = 20
+"""The most figures, and files, of `pendel diff` that are laid out as a table."""
 
 
 MARKER = ".simulated"
@@ -452,6 +457,49 @@ def _answer(places: Places, sql: str, form: str) -> None:
         if len(lines) > MOST_LINES:
             text = _("The first {shown} of {n} rows. For all of them: --format csv")
             click.echo(text.format(shown=number(MOST_LINES), n=number(len(lines))), err=True)
+
+
+@cli.command()
+@click.argument("one", required=False, metavar="[RUN]")
+@click.argument("other", required=False, metavar="[RUN]")
+@_format("table", "json", "csv")
+@with_places
+def diff(places: Places, one: str | None, other: str | None, form: str) -> None:
+    """Show which figures changed from one run to another, and by which files or rules.
+
+    Without runs: the last two. A run is named by its id, or the beginning of it (`pendel status` and quality.run).
+    """
+    from pendel import history, present
+    from pendel.reference import read_reference
+
+    found = history.diff(places, read_reference(places.reference), one, other)
+    if form == "json":
+        _print_json(found)
+    elif form == "csv":
+        names = list(found["figures"][0]) if found["figures"] else ["kpi"]
+        click.echo(present.as_csv(names, [[figure[name] for name in names] for figure in found["figures"]]), nl=False)
+    else:
+        _show(present.diff_view(found, MOST_CHANGES))
+
+
+@cli.command("close-year")
+@click.argument("year", type=click.IntRange(1990, 2100), metavar="YEAR")
+@click.option("--by", metavar="NAME", default=getpass.getuser, help="Who closes it; without it, the user's name.")
+@with_places
+def close_year(places: Places, year: int, by: str) -> None:
+    """Freeze the figures of a year as they are published now.
+
+    They stay so: what later runs compute differently is shown beside them as a restatement, with what caused it.
+    """
+    from pendel import bronze, history
+    from pendel.figures import today
+    from pendel.reference import read_reference
+
+    reference = read_reference(places.reference)
+    with bronze.locked(places, bronze.Run.start(today(reference.parameters.time_zone))):
+        closing = history.close_year(places, reference, year, by)
+    text = _("{year} is closed: {n} figures of run {run} are frozen.")
+    click.echo(text.format(year=year, n=number(closing["figures"]), run=closing["run_id"]))
 
 
 @cli.command()

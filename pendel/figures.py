@@ -259,6 +259,41 @@ def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
                 "LEFT JOIN kpi.definition AS d ON p.kpi = d.kpi ORDER BY p.year, p.kpi",
             )
         ],
+        "closed_years": [_closed_year(con, row) for row in _dicts(con, "SELECT * FROM kpi.closed_year ORDER BY year")],
+    }
+
+
+MOST_CAUSES = 5
+"""The most files that are named as the cause of a restatement."""
+
+
+def _closed_year(con: duckdb.DuckDBPyConnection, closed: dict[str, Any]) -> dict[str, Any]:
+    """A closed year, with the figures of the whole year that are computed differently now, and why that may be."""
+    restated = _dicts(
+        con,
+        "SELECT r.kpi, d.label_nl, d.label_en, d.unit, r.frozen, r.computed, r.difference FROM kpi.restatement AS r "
+        "JOIN kpi.definition AS d ON r.kpi = d.kpi WHERE r.year = ? AND r.month = 0 AND r.dimension = 'total' "
+        "ORDER BY d.position",
+        [closed["year"]],
+    )
+    files = con.execute(
+        f"SELECT file FROM marts.closed_year_file WHERE year = ? ORDER BY file_id DESC LIMIT {MOST_CAUSES}",
+        [closed["year"]],
+    ).fetchall()
+    counted = con.execute("SELECT count(*) FROM kpi.restatement WHERE year = ?", [closed["year"]]).fetchone()
+    return closed | {
+        "closed_at_utc": f"{closed['closed_at_utc']:%Y-%m-%dT%H:%M:%SZ}",
+        "restated_figures": counted[0] if counted else 0,
+        "restatements": [
+            {
+                "kpi": row["kpi"],
+                "label": {"nl": row["label_nl"], "en": row["label_en"]},
+                "unit": row["unit"],
+                **{name: _number(row[name], row["unit"]) for name in ("frozen", "computed", "difference")},
+            }
+            for row in restated
+        ],
+        "last_late_files": [file for (file,) in files],
     }
 
 

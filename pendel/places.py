@@ -75,6 +75,11 @@ class Places:
         return self.warehouse / "published.json"
 
     @property
+    def closed(self) -> Path:
+        """The years that are closed, with their figures as they were then."""
+        return self.warehouse / "closed"
+
+    @property
     def runs(self) -> Path:
         """What each run found and decided, a folder a run."""
         return self.warehouse / "runs"

@@ -279,10 +279,73 @@ def status_view(run: RunResult) -> RenderableType:
             Text(needs or _("nothing"), style="yellow" if needs else "green"),
         )  # fmt: skip
     parts.append(table)
+    parts += [Text(line, style="yellow") for line in _closed_years(sums)]
     if sums["rules"]:
         parts.append(Text(_("Rows held, by reason (see `pendel quarantine`):")))
         parts += [Text(f"  {number(n)}  {rule_name(rule)}") for rule, n in sums["rules"].items()]
     return Group(*parts)
+
+
+def _closed_years(sums: dict[str, Any]) -> list[str]:
+    """The figures of closed years that are computed differently now, and why that may be, a line each."""
+    lines = []
+    for closed in sums.get("closed_years", []):
+        if not closed["restated_figures"]:
+            continue
+        text = _("{year} was closed on {date} by {who}; computed differently now ({n} figures):")
+        when = date(closed["closed_at_utc"][:10])
+        lines.append(
+            text.format(year=closed["year"], date=when, who=closed["closed_by"], n=number(closed["restated_figures"]))
+        )
+        for figure in closed["restatements"]:
+            values = {name: number(figure[name], figure["unit"]) for name in ("frozen", "computed", "difference")}
+            text = _("{label}: published {frozen}, now {computed}, difference {difference}")
+            lines.append("  " + text.format(label=figure["label"][language()], **values))
+        if closed["late_files"]:
+            names = ", ".join(closed["last_late_files"])
+            more = ", …" if closed["late_files"] > len(closed["last_late_files"]) else ""
+            text = counted("{n} file that came later", "{n} files that came later", closed["late_files"])
+            lines.append(f"  {text}: {names}{more}")
+        if closed["changed_rules"]:
+            lines.append("  " + _("changed since: {names}").format(names=", ".join(closed["changed_rules"])))
+    return lines
+
+
+def diff_view(found: dict[str, Any], most: int) -> RenderableType:
+    """What differs between two runs, as `pendel diff` shows it; at most so many figures, and as many files."""
+    title = _("From run {one} (as of {one_day}) to run {other} (as of {other_day})").format(
+        one=found["from"]["run_id"], one_day=date(found["from"]["as_of"]), other=found["to"]["run_id"],
+        other_day=date(found["to"]["as_of"]),
+    )  # fmt: skip
+    parts: list[RenderableType] = [Text(title, style="bold")]
+    if not found["figures"]:
+        parts.append(Text(_("No figure changed."), style="green"))
+    else:
+        table = Table(box=box.SIMPLE_HEAD)
+        for name in (_("period"), _("key figure"), _("about"), _("before"), _("after"), _("difference")):
+            numeric = name in (_("before"), _("after"), _("difference"))
+            table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        for figure in found["figures"][:most]:
+            about = [figure[name] for name in ("supplying_organisation", "pickup_organisation", "branch")]
+            period = f"{month_name(figure['month'])} {figure['year']}" if figure["month"] else str(figure["year"])
+            values = [number(figure[name], figure["unit"]) for name in ("before", "after", "difference")]
+            table.add_row(period, kpi_label(figure["kpi"]), " → ".join(filter(None, about)), *values)
+        parts += [table, *_rest(len(found["figures"]), most)]
+    if found["rules"]:
+        parts.append(Text(_("Changed: {names}").format(names=", ".join(found["rules"])), style="yellow"))
+    if found["files"]:
+        table = Table(box=box.SIMPLE_HEAD)
+        for name in (_("file that came"), _("deliveries appeared"), _("deliveries vanished")):
+            table.add_column(name, justify="left" if name == _("file that came") else "right", overflow="fold")
+        for file in found["files"][:most]:
+            table.add_row(file["file"], number(file["deliveries_appeared"]), number(file["deliveries_vanished"]))
+        parts += [table, *_rest(len(found["files"]), most)]
+    return Group(*parts)
+
+
+def _rest(count: int, most: int) -> list[Text]:
+    text = _("The first {shown} of {n} rows. For all of them: --format json")
+    return [Text(text.format(shown=number(most), n=number(count)))] if count > most else []
 
 
 def run_markdown(run: RunResult, lang: str) -> str:
@@ -314,6 +377,7 @@ def run_markdown(run: RunResult, lang: str) -> str:
         rows = {name: number(value) for name, value in run.summary["rows"].items()}
         text = _("{read} read = {accepted} accepted + {quarantined} quarantined + {duplicate} duplicate")
         lines.append(f"{_('rows')}: {text.format(**rows)}")
+        lines += ["", *(f"- {line.strip()}" for line in _closed_years(run.summary))]
         return "\n".join(lines) + "\n"
     finally:
         set_language(before)

@@ -6,7 +6,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from pendel import bronze, building, figures, gates, reading
+from pendel import bronze, building, figures, gates, history, reading
 from pendel.places import Places
 from pendel.reference import read_reference
 
@@ -24,6 +24,7 @@ def night(places: Places, as_of: dt.date, checked: bool = False) -> dict[str, An
             if checked:
                 assert gates.decide(results).publish, [result for result in results if not result.passed]
             building.finish(build, run, results)
+            history.record(places, build, reference, run, results)
             summary = figures.summary(build.con)
             building.publish(build, places)
     return summary

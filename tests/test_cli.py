@@ -29,7 +29,7 @@ from tests.pipeline import night, places_in
 
 PROJECT = Path(__file__).resolve().parent.parent
 YEAR = 2023
-COMMANDS = ["", "demo", "nightly", "kpi", "status", "quarantine", "query", "simulate"]
+COMMANDS = ["", "demo", "nightly", "kpi", "status", "quarantine", "query", "diff", "close-year", "simulate"]
 BRANCHES = """\
 branch,name,organisation,municipality,ils_code,export_format,opened_on,closed_on,latitude,longitude,isil,note
 noord,Noord,X,,0060,fmb_csv,,,,,,
@@ -150,9 +150,9 @@ def at(places: Places) -> list[object]:
 
 def names() -> set[str]:
     """The words that stay as they are in every language: commands, options, choices, and what they are about."""
-    found = {"pendel", "HOME", "Prefect", "SQL", "data", "warehouse", "h", "x"}
+    found = {"pendel", "HOME", "Prefect", "SQL", "data", "warehouse", "h", "x", "id", "quality", "run"}
     for command in (cli.cli, *cli.cli.commands.values()):
-        found.add(str(command.name))
+        found |= set(str(command.name).split("-"))
         for parameter in command.get_params(cli.cli.make_context("pendel", [], resilient_parsing=True)):
             found |= {word for option in parameter.opts for word in option.strip("-").split("-")}
             if isinstance(parameter.type, click.Choice):
