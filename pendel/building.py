@@ -20,12 +20,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 import pandas as pd
 
-from pendel.bronze import Run
-from pendel.contracts import export_formats, kpis, rules, sql_files, tables
+from pendel.bronze import INSTANTS, Run
+from pendel.contracts import PLACES_OF_A_ROW, columns, corrections, export_formats, kpis, rules, sql_files, tables
 from pendel.gates import CheckResult
 from pendel.places import EXPECTATIONS, SQL, Places, UserError
 from pendel.reference import Reference, public_holidays
@@ -64,6 +65,60 @@ def _reference_rules() -> str:
     return " ".join(f"WHEN {rule.where} THEN '{rule.rule}'" for rule in rules() if rule.stage == "reference")
 
 
+def _literal(name: str, value: Any) -> str:
+    if value is None or value == "":
+        return "NULL"
+    if name in columns() and columns()[name].kind == "datetime":
+        return f"TIMESTAMP '{dt.datetime.fromisoformat(str(value)):%Y-%m-%d %H:%M:%S}'"
+    if name == "row":
+        return str(int(value))
+    text = str(value).replace("'", "''")
+    return f"DATE '{text}'" if name == "export_date" else f"'{text}'"
+
+
+def _stored(name: str) -> str:
+    """A column of a row, or a place of it, as bronze calls it: `f` is the file, `r` the row."""
+    if name in PLACES_OF_A_ROW:
+        return {"branch": "f.branch", "file": "f.path", "row": "r.row", "export_date": "f.export_date"}[name]
+    return {"supplying_branch": "r.supplying_code", "pickup_branch": "r.pickup_code"}.get(name, f"r.{name}")
+
+
+def _which_correction() -> str:
+    """The WHEN parts of a CASE that numbers the correction of a row."""
+    whens = []
+    for correction in corrections():
+        matches = [
+            f"{_stored(name)} IS NOT DISTINCT FROM {_literal(name, value)}" for name, value in correction.match.items()
+        ]
+        whens.append(f"WHEN {' AND '.join(matches)} THEN {correction.number}")
+    return " ".join(whens) or "WHEN false THEN 0"
+
+
+def _overrides() -> str:
+    """What stands in the REPLACE of the corrected rows."""
+    values: dict[str, list[str]] = {}
+    for correction in corrections():
+        for name, value in correction.set.items():
+            column = _stored(name).removeprefix("r.")
+            values.setdefault(column, []).append(f"WHEN {correction.number} THEN {_literal(name, value)}")
+            if name in INSTANTS:
+                instant = _literal(name, None if value is None else _utc(str(value)))
+                values.setdefault(f"{name}_utc", []).append(f"WHEN {correction.number} THEN {instant}")
+    cases = [f"CASE correction {' '.join(whens)} ELSE {column} END AS {column}" for column, whens in values.items()]
+    return ", ".join(cases) or "file_id AS file_id"
+
+
+def _utc(text: str) -> dt.datetime:
+    """A local time of the network in UTC; the first of a doubled hour, as everywhere."""
+    (zone,) = {spec.time_zone for spec in export_formats().values()}
+    local = dt.datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone), fold=0)
+    return local.astimezone(dt.UTC).replace(tzinfo=None)
+
+
+def _dropped() -> str:
+    return ", ".join(str(c.number) for c in corrections() if c.action == "drop") or "0"
+
+
 def _references(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
         if node.get("type") == "BASE_TABLE" and node.get("schema_name"):
@@ -85,7 +140,12 @@ def models() -> tuple[Model, ...]:
     with duckdb.connect() as con:
         for layer in MAY_READ:
             for file in sql_files(layer):
-                sql = file.sql.replace("$reference_rules", _reference_rules())
+                sql = file.sql
+                for name, text in {
+                    "$reference_rules": _reference_rules, "$which_correction": _which_correction,
+                    "$overrides": _overrides, "$dropped": _dropped,
+                }.items():  # fmt: skip
+                    sql = sql.replace(name, text()) if name in sql else sql
                 row = con.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
                 tree = json.loads(row[0]) if row else {"error": True}
                 if tree["error"]:
@@ -176,6 +236,11 @@ def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Ru
         kpi_rows(reference),
     )
     table("run", "run_id VARCHAR, started_at_utc TIMESTAMP, as_of DATE", [(run.run_id, run.started_at, run.as_of)])
+    table(
+        "correction",
+        "correction INTEGER, action VARCHAR, reason VARCHAR, expected_rows INTEGER",
+        [(c.number, c.action, c.reason, c.expect) for c in corrections()],
+    )
     years = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(closed.glob("*.json"))] if closed else []
     table(
         "closed_year",

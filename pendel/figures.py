@@ -198,7 +198,9 @@ def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
             FROM marts.feed_day GROUP BY branch
         ),
         held AS (
-            SELECT branch, count(*) AS rows_held FROM quality.quarantined_row WHERE NOT is_superseded GROUP BY branch
+            -- a row that a correction drops needs nobody any more
+            SELECT branch, count(*) AS rows_held FROM quality.quarantined_row
+            WHERE NOT is_superseded AND rule <> 'dropped_by_correction' GROUP BY branch
         ),
         refused AS (
             -- a file that was rejected needs somebody until an export of its day arrives that can be used
@@ -259,6 +261,7 @@ def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
                 "LEFT JOIN kpi.definition AS d ON p.kpi = d.kpi ORDER BY p.year, p.kpi",
             )
         ],
+        "corrections": _dicts(con, "SELECT * FROM quality.correction ORDER BY correction"),
         "closed_years": [_closed_year(con, row) for row in _dicts(con, "SELECT * FROM kpi.closed_year ORDER BY year")],
     }
 

@@ -279,11 +279,24 @@ def status_view(run: RunResult) -> RenderableType:
             Text(needs or _("nothing"), style="yellow" if needs else "green"),
         )  # fmt: skip
     parts.append(table)
+    parts += [Text(line) for line in _corrections(sums)]
     parts += [Text(line, style="yellow") for line in _closed_years(sums)]
     if sums["rules"]:
         parts.append(Text(_("Rows held, by reason (see `pendel quarantine`):")))
         parts += [Text(f"  {number(n)}  {rule_name(rule)}") for rule, n in sums["rules"].items()]
     return Group(*parts)
+
+
+def _corrections(sums: dict[str, Any]) -> list[str]:
+    """The declared corrections, a line each."""
+    lines = []
+    for item in sums.get("corrections", []):
+        rows = counted("{n} row", "{n} rows", item["corrected_rows"])
+        if item["corrected_rows"] != item["expected_rows"]:
+            rows = _("{rows}, {expected} expected").format(rows=rows, expected=number(item["expected_rows"]))
+        text = _("correction {number}: {rows}; {reason}")
+        lines.append(text.format(number=item["correction"], rows=rows, reason=item["reason"]))
+    return lines
 
 
 def _closed_years(sums: dict[str, Any]) -> list[str]:
@@ -377,7 +390,7 @@ def run_markdown(run: RunResult, lang: str) -> str:
         rows = {name: number(value) for name, value in run.summary["rows"].items()}
         text = _("{read} read = {accepted} accepted + {quarantined} quarantined + {duplicate} duplicate")
         lines.append(f"{_('rows')}: {text.format(**rows)}")
-        lines += ["", *(f"- {line.strip()}" for line in _closed_years(run.summary))]
+        lines += ["", *(f"- {line.strip()}" for line in _corrections(run.summary) + _closed_years(run.summary))]
         return "\n".join(lines) + "\n"
     finally:
         set_language(before)

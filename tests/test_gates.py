@@ -88,7 +88,7 @@ WORLD = World(
 )
 SPOILED = (
     "marts.fct_leg", "marts.agg_lane_day", "marts.agg_branch_day", "marts.dim_branch", "marts.feed_day", "kpi.value",
-    "kpi.published", "kpi.restatement", "quality.file", "quality.quarantined_row",
+    "kpi.published", "kpi.restatement", "quality.correction", "quality.file", "quality.quarantined_row",
 )  # fmt: skip
 """The tables in which faults are planted."""
 
@@ -145,6 +145,11 @@ FAULTS = [
         "restatement_is_explained",
         "a closed year that changed by itself",
         RESTATED + "0 AS late_files, [] AS changed_rules",
+    ),
+    (
+        "correction_applies",
+        "a row that was corrected at its source",
+        "INSERT INTO quality.correction VALUES (1, 'drop', 'why', 1, 0)",
     ),
     ("closed_year_is_restated", "a late file", RESTATED + "1 AS late_files, [] AS changed_rules"),
     ("closed_year_is_restated", "a changed rule", RESTATED + "0 AS late_files, ['rules.yaml'] AS changed_rules"),
