@@ -360,6 +360,23 @@ def _place(file: str | None, row: int | None) -> str:
     return f"{file}:{row}" if file else "–"
 
 
+def _receipt(row: dict[str, Any]) -> str:
+    """When a leg was received, and the row that says so: of an unconfirmed one, the supplying branch's."""
+    side = "supplier" if row["state"] == "unconfirmed" else "pickup"
+    at = _moment(row["received_at"] or row["unconfirmed_received_at"])
+    return f"{at}\n{_place(row[f'{side}_file'], row[f'{side}_row'])}"
+
+
+def _scope(dimension: Mapping[str, str], names: Mapping[str, str]) -> str:
+    """What a figure is about: a branch, or from where to where."""
+    if "branch" in dimension:
+        return names.get(dimension["branch"], dimension["branch"])
+    ends = [
+        dimension.get(f"{side}_branch") or dimension.get(f"{side}_organisation") for side in ("supplying", "pickup")
+    ]
+    return " → ".join(names.get(code, code) if code else "…" for code in ends) if any(ends) else ""
+
+
 def _how_it_follows(found: dict[str, Any]) -> str:
     """How a figure follows from its rows, in one sentence."""
     n, unit = found["count"], found["unit"]
@@ -373,8 +390,10 @@ def _how_it_follows(found: dict[str, Any]) -> str:
     if found["method"] == "share":
         return _("{part} of {n}: {figure}.").format(part=number(found["sum"]), **values)
     if found["method"] == "median":
-        return _("The middle one of {n} durations: {figure}.").format(**values)
-    return _("Nine in ten of {n} durations are not longer than this: {figure}.").format(**values)
+        return _("The middle one of {n} durations, or halfway the middle two: {figure}.").format(**values)
+    return _("Nine in ten of {n} durations are not longer than this, interpolated between two: {figure}.").format(
+        **values
+    )
 
 
 def traced_figure_lines(found: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
@@ -386,7 +405,7 @@ def traced_figure_lines(found: dict[str, Any]) -> tuple[list[str], list[list[Any
 def traced_figure_view(found: dict[str, Any], note: str, names: Mapping[str, str]) -> RenderableType:
     """A key figure, how it follows from its rows, and the rows, as `pendel trace` shows them."""
     period = f"{month_name(found['month'])} {found['year']}" if "month" in found else str(found["year"])
-    scope = ", ".join(names.get(code, code) for code in found["dimension"].values())
+    scope = _scope(found["dimension"], names)
     title = f"{_label(found)}, {period}{f' ({scope})' if scope else ''}: {number(found['value'], found['unit'])}"
     parts: list[RenderableType] = [Text(title, style="bold"), Text(_how_it_follows(found))]
     if note:
@@ -415,8 +434,7 @@ def traced_figure_view(found: dict[str, Any], note: str, names: Mapping[str, str
             f"{row['reservation_id']}\n{row['item_barcode'] or '–'}",
             f"{_lane(row['supplying_branch'], row['pickup_branch'], names)}\n{_leg_state(row['state'])}",
             f"{_moment(row['shipped_at'])}\n{_place(row['supplier_file'], row['supplier_row'])}",
-            f"{_moment(row['received_at'] or row['unconfirmed_received_at'])}\n"
-            f"{_place(row['pickup_file'], row['pickup_row'])}",
+            _receipt(row),
         )  # fmt: skip
     return Group(*parts, table)
 
