@@ -33,6 +33,9 @@ MOST_LINES = 200
 MOST_CHANGES = 20
 """The most figures, and files, of `pendel diff` that are laid out as a table."""
 
+MOST_TRACED = 40
+"""The most rows behind a figure, or of a file, that are laid out as a table."""
+
 
 MARKER = ".simulated"
 """In a raw folder: its exports are simulated, and what is made of them says so."""
@@ -426,6 +429,71 @@ def quarantine(places: Places, form: str) -> None:
         click.echo(present.as_csv(names, [[line[name] for name in names] for line in lines]), nl=False)
     else:
         _show(present.quarantine_view(held))
+
+
+@cli.command()
+@click.argument("kpi", required=False)
+@click.option("--year", type=int, metavar="YEAR", help="The year; without it the newest that has figures.")
+@click.option("--month", type=click.IntRange(1, 12), metavar="MONTH", help="One month of it.")
+@click.option("--from", "supplier", metavar="BRANCH", help="Supplied by this branch or organisation.")
+@click.option("--to", "pickup", metavar="BRANCH", help="To be collected at this branch or organisation.")
+@click.option("--branch", metavar="BRANCH", help="The figure of this branch, as in `pendel kpi --by branch`.")
+@click.option("--file", metavar="FILE", help="The other way: what became of the rows of this file.")
+@click.option("--row", type=click.IntRange(1), metavar="ROW", help="Of this row of it alone.")
+@_format("table", "csv", "json")
+@with_places
+def trace(
+    places: Places,
+    kpi: str | None,
+    year: int | None,
+    month: int | None,
+    supplier: str | None,
+    pickup: str | None,
+    branch: str | None,
+    file: str | None,
+    row: int | None,
+    form: str,
+) -> None:
+    """List the rows behind a key figure, or what became of the rows of a file.
+
+    Ends with 3 when there is no such figure of that period. On the screen the list is cut, in csv and json it is whole.
+    """  # fmt: skip
+    from pendel import figures, present
+    from pendel import trace as tracing
+
+    of_figure = (kpi, year, month, supplier, pickup, branch)
+    if (kpi is None) == (file is None) or (kpi is None and any(of_figure)) or (file is None and row is not None):
+        raise UserError(
+            "Give a key figure, such as `pendel trace deliveries_total --year 2023`, or a file with --file and perhaps "
+            "--row."
+        )
+    if file is not None:
+        traced = tracing.files(places, file, row)
+        if form == "json":
+            _print_json(traced)
+        elif form == "csv":
+            click.echo(present.as_csv(*present.traced_file_lines(traced)), nl=False)
+        else:
+            _show(present.traced_file_view(traced, MOST_TRACED, figures.branch_names(places)))
+            _say_what_is_cut(max(len(item["rows"]) for item in traced))
+        return
+    assert kpi is not None
+    most = MOST_TRACED if form == "table" else None
+    found = tracing.figure(places, kpi, year, month, supplier, pickup, branch, most)
+    if form == "json":
+        _print_json({name: part for name, part in found.items() if name != "columns"})
+    elif form == "csv":
+        click.echo(present.as_csv(*present.traced_figure_lines(found)), nl=False)
+    else:
+        note = _(present.SIMULATED) if _is_simulated(places) else ""
+        _show(present.traced_figure_view(found, note, figures.branch_names(places)))
+        _say_what_is_cut(found["count"])
+
+
+def _say_what_is_cut(count: int) -> None:
+    if count > MOST_TRACED:
+        text = _("The first {shown} of {n} rows. For all of them: --format csv")
+        click.echo(text.format(shown=number(MOST_TRACED), n=number(count)), err=True)
 
 
 @cli.command()

@@ -416,6 +416,193 @@ def quarantine_view(held: Sequence[dict[str, Any]]) -> RenderableType:
     return table
 
 
+def _part(part: str) -> str:
+    """Which side of a share or balance a row is on; for an expected export, its state."""
+    return {"supplied": _("supplied"), "received": _("received"), "within_norm": _("in time"), "later": _("later"),
+            "not_collected": _("not collected"), "other": _("not so"), "late": _("late"), "missing": _("missing"),
+            "rejected": _("rejected"), "": ""}[part]  # fmt: skip
+
+
+def _lane(supplier: str | None, pickup: str | None, names: Mapping[str, str]) -> str:
+    return " → ".join(names.get(code, code) if code else "–" for code in (supplier, pickup))
+
+
+def _moment(at: dt.datetime | None) -> str:
+    """A local date and time, to the minute."""
+    return f"{date(at.date())} {at:%H:%M}" if at else "–"
+
+
+def _place(file: str | None, row: int | None) -> str:
+    """A row of a file, as `file:row`."""
+    return f"{file}:{row}" if file else "–"
+
+
+def _receipt(row: dict[str, Any]) -> str:
+    """When a leg was received, and the row that says so: of an unconfirmed one, the supplying branch's."""
+    side = "supplier" if row["state"] == "unconfirmed" else "pickup"
+    at = _moment(row["received_at"] or row["unconfirmed_received_at"])
+    return f"{at}\n{_place(row[f'{side}_file'], row[f'{side}_row'])}"
+
+
+def _scope(dimension: Mapping[str, str], names: Mapping[str, str]) -> str:
+    """What a figure is about: a branch, or from where to where."""
+    if "branch" in dimension:
+        return names.get(dimension["branch"], dimension["branch"])
+    ends = [
+        dimension.get(f"{side}_branch") or dimension.get(f"{side}_organisation") for side in ("supplying", "pickup")
+    ]
+    return " → ".join(names.get(code, code) if code else "…" for code in ends) if any(ends) else ""
+
+
+def _how_it_follows(found: dict[str, Any]) -> str:
+    """How a figure follows from its rows, in one sentence."""
+    n, unit = found["count"], found["unit"]
+    values = {"n": number(n), "figure": number(found["value"], unit)}
+    if found["method"] == "count":
+        return counted("{n} leg, counted once.", "{n} legs, each counted once.", n)
+    if found["method"] == "balance":
+        supplied = (n + found["sum"]) // 2
+        values |= {"supplied": number(supplied), "received": number(n - supplied)}
+        return _("{supplied} legs supplied less {received} received: {figure}.").format(**values)
+    if found["method"] == "share":
+        return _("{part} of {n}: {figure}.").format(part=number(found["sum"]), **values)
+    if found["method"] == "median":
+        return _("The middle one of {n} durations, or halfway the middle two: {figure}.").format(**values)
+    return _("Nine in ten of {n} durations are not longer than this, interpolated between two: {figure}.").format(
+        **values
+    )
+
+
+def traced_figure_lines(found: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """The rows behind a figure as a flat table, local times as in an export of today: 2023-12-31 16:05:00."""
+    names = found["columns"]
+    return names, [[row[name] for name in names] for row in found["rows"]]
+
+
+def traced_figure_view(found: dict[str, Any], note: str, names: Mapping[str, str]) -> RenderableType:
+    """A key figure, how it follows from its rows, and the rows, as `pendel trace` shows them."""
+    period = f"{month_name(found['month'])} {found['year']}" if "month" in found else str(found["year"])
+    scope = _scope(found["dimension"], names)
+    title = f"{_label(found)}, {period}{f' ({scope})' if scope else ''}: {number(found['value'], found['unit'])}"
+    parts: list[RenderableType] = [Text(title, style="bold"), Text(_how_it_follows(found))]
+    if note:
+        parts.append(Text(note))
+    table = Table(box=box.SIMPLE_HEAD)
+    if "export_date" in found["columns"]:
+        for name in (_("branch"), _("day"), _("state"), _("file"), _("arrived")):
+            table.add_column(name)
+        for row in found["rows"]:
+            table.add_row(
+                names.get(row["branch"], row["branch"]), date(row["export_date"]), _part(row["part"]),
+                row["file"] or "–", _moment(row["arrived_at"]),
+            )  # fmt: skip
+        return Group(*parts, table)
+    measured = found["unit"] in ("days", "transport_days")
+    if measured:
+        table.add_column(unit_name(found["unit"]), justify="right")
+    elif found["method"] != "count":
+        table.add_column("")
+    for name in (_("reservation, item"), _("lane, state"), _("sent, by this row"), _("received, by this row")):
+        table.add_column(name, overflow="fold")
+    for row in found["rows"]:
+        first = [number(row["value"], found["unit"])] if measured else [_part(row["part"])]
+        table.add_row(
+            *(first if found["method"] != "count" else []),
+            f"{row['reservation_id']}\n{row['item_barcode'] or '–'}",
+            f"{_lane(row['supplying_branch'], row['pickup_branch'], names)}\n{_leg_state(row['state'])}",
+            f"{_moment(row['shipped_at'])}\n{_place(row['supplier_file'], row['supplier_row'])}",
+            _receipt(row),
+        )  # fmt: skip
+    return Group(*parts, table)
+
+
+def _file_fate(item: dict[str, Any]) -> str:
+    """What became of a file, in one sentence."""
+    if item["state"] == "rejected":
+        return message(item["reason"], item["detail"])
+    if item["state"] == "superseded":
+        return _("Another export of the same day took its place: {file}.").format(file=item["replaced_by"])
+    if item["state"] == "skipped":
+        return _("The same bytes were delivered before, as {file}: not read again.").format(file=item["replaced_by"])
+    if item["state"] == "unpublished":
+        return _("It was taken in by a run that did not publish; see `pendel status`.")
+    rows = {name: number(item[f"rows_{name}"]) for name in ("read", "accepted", "quarantined", "duplicate")}
+    text = _("{read} read = {accepted} accepted + {quarantined} quarantined + {duplicate} duplicate").format(**rows)
+    return f"{_('rows')}: {text}"
+
+
+def _row_fate(item: dict[str, Any], row: dict[str, Any], names: Mapping[str, str]) -> str:
+    """What became of a row, in one sentence."""
+    leg = _lane(row["supplying_branch"], row["pickup_branch"], names)
+    if row["leg_state"]:
+        leg += f", {_leg_state(row['leg_state'])}"
+    if row["leg_state"] == "delivered":
+        leg += f" {date(row['received_at'].date())}"
+    if row["fate"] == "held":
+        return _("held: {why}").format(why=message(row["rule"]))
+    if row["fate"] == "superseded":
+        return _("left the figures with its file")
+    if row["fate"] == "outvoted":
+        return _("a newer row counts instead: {place}; {leg}").format(
+            place=_place(row["newer_file"], row["newer_row"]), leg=leg
+        )
+    if row["fate"] == "no_supplier":
+        return _("names no supplier; the reservation went on: {leg}").format(leg=leg)
+    if row["fate"] == "closes":
+        return _("closes the reservation: {leg}").format(leg=leg)
+    if row["fate"] == "rejudged":
+        return _("the register or the rules changed since the publication: the next run judges it anew")
+    if row["side"] == "supplier":
+        return _("counts for the sending: {leg}").format(leg=leg)
+    if row["side"] == "pickup":
+        return _("counts for the receipt: {leg}").format(leg=leg)
+    return _("counts for the sending and the receipt: {leg}").format(leg=leg)
+
+
+def _no_row(item: dict[str, Any]) -> str:
+    """Why nothing is known of the one row that was asked for."""
+    return _(
+        "Row {row} neither counts nor is held: it is the header, equal to an earlier row ({duplicate} in this file), "
+        "about something else than a reservation ({other}), or not there."
+    ).format(row=item["row"], duplicate=number(item["rows_duplicate"]), other=number(item["rows_other"]))
+
+
+def traced_file_lines(traced: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    """What became of files and their rows as a flat table; a file of which no row is known is one line."""
+    details = ["row", "reservation_id", "fate", "side", "rule", "supplying_branch", "pickup_branch", "leg_state",
+               "received_at", "newer_file", "newer_row"]  # fmt: skip
+    lines: list[list[Any]] = []
+    for item in traced:
+        file = [item["file"], item["state"], item["replaced_by"]]
+        lines += [[*file, *(row[name] for name in details), _row_fate(item, row, {})] for row in item["rows"]]
+        if not item["rows"]:
+            lines.append([*file, item["row"], *[None] * (len(details) - 1), _fate_without_rows(item)])
+    return ["file", "file_state", "replaced_by", *details, "message"], lines
+
+
+def _fate_without_rows(item: dict[str, Any]) -> str:
+    was_read = item["state"] in ("accepted", "partly_accepted")
+    return _no_row(item) if was_read and item["row"] is not None else _file_fate(item)
+
+
+def traced_file_view(traced: Sequence[dict[str, Any]], most: int, names: Mapping[str, str]) -> RenderableType:
+    """What became of files and their rows, as `pendel trace --file` shows it: at most so many rows of each."""
+    parts: list[RenderableType] = []
+    for item in traced:
+        state = _("not published") if item["state"] == "unpublished" else _file_state(item["state"])
+        parts += [Text(f"{item['file']}: {state}", style="bold"), Text(_file_fate(item))]
+        if item["rows"]:
+            table = Table(box=box.SIMPLE_HEAD)
+            for name in (_("row"), _("reservation"), _("what became of it")):
+                table.add_column(name, justify="right" if name == _("row") else "left", overflow="fold")
+            for row in item["rows"][:most]:
+                table.add_row(str(row["row"]), row["reservation_id"] or "–", _row_fate(item, row, names))
+            parts.append(table)
+        elif item["row"] is not None and item["state"] in ("accepted", "partly_accepted", "superseded"):
+            parts.append(Text(_no_row(item)))
+    return Group(*parts)
+
+
 def grid(names: Sequence[str], lines: Sequence[Sequence[Any]]) -> Table:
     """The result of a query."""
     table = Table(box=box.SIMPLE_HEAD)

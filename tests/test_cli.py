@@ -29,7 +29,7 @@ from tests.pipeline import night, places_in
 
 PROJECT = Path(__file__).resolve().parent.parent
 YEAR = 2023
-COMMANDS = ["", "demo", "nightly", "kpi", "status", "quarantine", "query", "diff", "close-year", "simulate"]
+COMMANDS = ["", "demo", "nightly", "kpi", "status", "quarantine", "trace", "query", "diff", "close-year", "simulate"]
 BRANCHES = """\
 branch,name,organisation,municipality,ils_code,export_format,opened_on,closed_on,latitude,longitude,isil,note
 noord,Noord,X,,0060,fmb_csv,,,,,,
@@ -150,7 +150,7 @@ def at(places: Places) -> list[object]:
 
 def names() -> set[str]:
     """The words that stay as they are in every language: commands, options, choices, and what they are about."""
-    found = {"pendel", "HOME", "Prefect", "SQL", "data", "warehouse", "h", "x", "id", "quality", "run"}
+    found = {"pendel", "HOME", "Prefect", "SQL", "KPI", "data", "warehouse", "h", "x", "id", "quality", "run"}
     for command in (cli.cli, *cli.cli.commands.values()):
         found |= set(str(command.name).split("-"))
         for parameter in command.get_params(cli.cli.make_context("pendel", [], resilient_parsing=True)):
@@ -317,7 +317,9 @@ def test_simulate_tells_what_it_wrote(network: Places, tmp_path: Path, pendel: P
 
 
 @pytest.mark.parametrize(
-    "command", [["--help"], ["kpi"], ["status"], ["quarantine"], ["query", "SELECT 1"]], ids=" ".join
+    "command",
+    [["--help"], ["kpi"], ["status"], ["quarantine"], ["trace", "overdue"], ["query", "SELECT 1"]],
+    ids=" ".join,
 )
 def test_starts_without_prefect_and_great_expectations(command: list[str], network: Places) -> None:
     script = (
