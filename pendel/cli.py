@@ -444,7 +444,9 @@ def _answer(places: Places, sql: str, form: str) -> None:
 
     names, lines = figures.query(places, sql)
     if form == "json":
-        _print_json([dict(zip(names, line, strict=True)) for line in lines])
+        # two columns of one name, as of a join, are both told
+        keys = [name if names.index(name) == at else f"{name}_{at + 1}" for at, name in enumerate(names)]
+        _print_json([{key: figures.plain(cell) for key, cell in zip(keys, line, strict=True)} for line in lines])
     elif form == "csv":
         click.echo(present.as_csv(names, lines), nl=False)
     else:
