@@ -475,6 +475,46 @@ def simulate(places: Places, year: int, out: Path, seed: int, imperfections: boo
     click.echo(_("What is in them: {file}").format(file=truth), err=True)
 
 
+@cli.command()
+@click.option("--older-than", required=True, metavar="DAYS", help="Exports of more than so many days ago: 90d.")
+@click.option("--yes", is_flag=True, help="Remove them without asking.")
+@with_places
+def purge(places: Places, older_than: str, yes: bool) -> None:
+    """Remove raw exports that were taken in: the figures do not change.
+
+    Shows first what it would remove and asks. Files that were rejected, changed or not taken in yet are kept.
+    """
+    from pendel import bronze, present, purging
+    from pendel.figures import today
+    from pendel.reference import read_reference
+
+    age = purging.days(older_than)
+    day = today(read_reference(places.reference).parameters.time_zone)
+    with bronze.locked(places, bronze.Run.start(day)):
+        planned = purging.plan(places, day, age)
+    _show(present.purge_view(planned))
+    if not planned.files:
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UserError("Nothing was removed: nobody can be asked here. Give --yes to remove these files.")
+        # not click.confirm, which knows no Dutch answer
+        answer = click.prompt(_("Remove these files? (y/n)"), default="n", show_default=False)
+        if answer.strip().lower() not in ("y", "yes", "j", "ja"):
+            click.echo(_("Nothing was removed."), err=True)
+            return
+    run = bronze.Run.start(day)
+    with bronze.locked(places, run):
+        gone = purging.purge(places, planned, run.started_at)
+    text = _("{n} of {of} files removed; the figures stay as they are.")
+    click.echo(text.format(n=number(len(gone)), of=number(len(planned.files))))
+    if len(gone) < len(planned.files):
+        raise UserError(
+            "{n} files could not be removed, or changed meanwhile. Are they open in another program, or read-only?",
+            n=len(planned.files) - len(gone),
+        )
+
+
 def _error(error: UserError) -> str:
     return _(error.template).format(**error.values)
 

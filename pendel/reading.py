@@ -149,7 +149,7 @@ def read_files(raw: Path, files: Sequence[FoundFile], known: set[str], reference
     deliveries: list[Delivery] = []
     contents: list[PlainText | ParsedRows | None] = []
     for file in sorted(files, key=lambda file: file.arrival):
-        content = _content(f"{raw}/{file.path}")
+        content = file_content(f"{raw}/{file.path}")
         delivery = Delivery(file, hashlib.sha256(content or b"").hexdigest())
         rows = None
         if content is None:
@@ -175,7 +175,7 @@ def read_files(raw: Path, files: Sequence[FoundFile], known: set[str], reference
     return Batch(deliveries, _without_duplicates(deliveries, _table(deliveries, contents)))
 
 
-def _content(path: str) -> bytes | None:
+def file_content(path: str) -> bytes | None:
     """The bytes of a file; None for a link, a device, a pipe: nothing that a branch delivers.
 
     Raises OSError without the file's name, which could tell on a reader in a log.

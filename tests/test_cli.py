@@ -29,7 +29,7 @@ from tests.pipeline import night, places_in
 
 PROJECT = Path(__file__).resolve().parent.parent
 YEAR = 2023
-COMMANDS = ["", "demo", "nightly", "kpi", "status", "quarantine", "query", "simulate"]
+COMMANDS = ["", "demo", "nightly", "kpi", "status", "quarantine", "query", "simulate", "purge"]
 BRANCHES = """\
 branch,name,organisation,municipality,ils_code,export_format,opened_on,closed_on,latitude,longitude,isil,note
 noord,Noord,X,,0060,fmb_csv,,,,,,
@@ -150,7 +150,7 @@ def at(places: Places) -> list[object]:
 
 def names() -> set[str]:
     """The words that stay as they are in every language: commands, options, choices, and what they are about."""
-    found = {"pendel", "HOME", "Prefect", "SQL", "data", "warehouse", "h", "x"}
+    found = {"pendel", "HOME", "Prefect", "SQL", "data", "warehouse", "d", "h", "x"}
     for command in (cli.cli, *cli.cli.commands.values()):
         found.add(str(command.name))
         for parameter in command.get_params(cli.cli.make_context("pendel", [], resilient_parsing=True)):
