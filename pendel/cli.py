@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +19,7 @@ from typing import Any, NoReturn
 import click
 
 from pendel import __version__
-from pendel.places import Busy, Places, UserError
+from pendel.places import Busy, Places, UserError, discreet
 from pendel.words import LANGUAGES, _, number, set_language
 
 PUBLISHED, HELD_BACK, USAGE, NO_DATA, BUSY = 0, 1, 2, 3, 4
@@ -556,6 +557,12 @@ def main() -> None:
     except UserError as error:
         click.echo(_error(error), err=True)
         sys.exit(USAGE)
+    except Exception as error:
+        # lines of the program, and not what the error says
+        text = _("Unexpected: {error}. More is not shown, since it could quote a row of an export.")
+        click.echo("".join(traceback.format_tb(error.__traceback__)), err=True, nl=False)
+        click.echo(text.format(error=discreet(error)), err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

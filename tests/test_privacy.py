@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import io
 import json
 import os
+import random
 import re
 import shutil
 import sys
+import textwrap
+import zipfile
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from pendel import bronze, purging
-from pendel.places import Busy, Places, UserError
+from bench.canaries import FAULTS, Canaries, planted_exports, planted_reference, run_pendel
+from bench.canaries import contents as searched
+from pendel import bronze, building, figures, purging
+from pendel.places import Busy, Places, UserError, discreet
 from pendel.reference import read_reference
 from tests.pipeline import night
-from tests.test_cli import Pendel, at, network, pendel, spoiled  # noqa: F401  # fixtures
+from tests.test_cli import Pendel, at, network, pendel, spoiled, write_result  # noqa: F401  # fixtures
 from tests.test_properties import contents
 
 TODAY = dt.date(2024, 1, 31)
@@ -63,11 +69,9 @@ def test_the_figures_do_not_change(places: Places) -> None:
     summary = night(places, TODAY)
     assert published(places) == before
     run = bronze.Run.start(TODAY)
-    with bronze.locked(places, run):
-        from pendel import building
-
-        with building.built(places, read_reference(places.reference), run, afresh=True) as build:
-            assert contents(build.con) == before
+    network_of = read_reference(places.reference)
+    with bronze.locked(places, run), building.built(places, network_of, run, afresh=True) as build:
+        assert contents(build.con) == before
     assert summary["legs"]["delivered"] == 1401
 
 
@@ -218,3 +222,174 @@ def test_purge_without_a_run_or_beside_one(places: Places, tmp_path: Path, pende
     assert (done.code, done.out) == (4, "")
     assert "Er is al een verwerking bezig" in done.err
     assert isinstance(Busy("x"), UserError)
+
+
+# ---------------------------------------------------------------------------------------------- canaries
+
+
+@pytest.fixture(scope="module")
+def canaries() -> Canaries:
+    return Canaries(random.Random(5))
+
+
+@pytest.fixture(scope="module")
+def planted(canaries: Canaries, tmp_path_factory: pytest.TempPathFactory) -> Places:
+    """A network whose exports hold a canary in every place."""
+    folder = tmp_path_factory.mktemp("planted")
+    planted_reference(folder / "reference")
+    (folder / "raw").mkdir()
+    planted_exports(folder / "raw", canaries)
+    return Places.of(raw=folder / "raw", reference=folder / "reference", warehouse=folder / "warehouse")
+
+
+def found_in(canaries: Canaries, home: Path) -> list[str]:
+    return sorted({f"{source} in {where}" for where, content in searched(home) for source in canaries.seen(content)})
+
+
+def test_the_search_finds(canaries: Canaries, tmp_path: Path) -> None:
+    """Of every kind, in every form in which it could stand there."""
+    for kind in ("name", "mail", "citizen", "reader", "phone", "postcode"):
+        value = canaries.new(kind, f"the test of {kind}")
+        with duckdb.connect(str(tmp_path / "a.duckdb")) as con:
+            con.execute(
+                "CREATE OR REPLACE TABLE t AS SELECT concat('x', ?::VARCHAR, 'y') AS v FROM range(5000)", [value]
+            )
+            con.execute(f"COPY t TO '{tmp_path / 'a.parquet'}'")
+        (tmp_path / "a.xlsx").write_bytes(compressed(value.encode(), "sheet.xml"))
+        (tmp_path / "utf16").write_bytes(f"{value}!".encode("utf-16-le"))
+        (tmp_path / "upper").write_bytes(f"({value.upper()})".encode())
+        (tmp_path / value).write_bytes(b"")
+        told = {line.split(" in ")[1] for line in found_in(canaries, tmp_path) if f"test of {kind} " in line}
+        expected = {
+            "a.duckdb as tables",
+            "a.parquet as a table",
+            "a.xlsx/sheet.xml",
+            "utf16",
+            "upper",
+            "the path of a file",
+        }
+        assert expected <= told, kind
+        (tmp_path / value).unlink()
+
+
+def compressed(content: bytes, name: str) -> bytes:
+    book = io.BytesIO()
+    with zipfile.ZipFile(book, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return book.getvalue()
+
+
+def test_no_canary_gets_anywhere(canaries: Canaries, planted: Places, pendel: Pendel) -> None:  # noqa: F811
+    summary = night(planted, dt.date(2024, 3, 5))
+    write_result(planted, dt.date(2024, 3, 5), summary)
+    kinds = {source.rsplit("(", 1)[1] for source in canaries.planted.values()}
+    assert len(kinds) == 6
+    assert len(canaries.planted) > 400
+    reasons = {item["rule"] for item in figures.quarantine(planted)}
+    assert reasons >= {
+        "archive_not_one_file", "broken_archive", "broken_export", "column_missing", "column_twice", "empty_file",
+        "no_plain_file", "no_workbook", "not_parsable", "other_branch", "unknown_folder", "unknown_name",
+        "wrong_encoding", "row_shape", "personal_data",
+    }  # fmt: skip
+    assert summary["rows"]["accepted"] > 500
+    assert found_in(canaries, planted.warehouse) == []
+    said = ""
+    for command in (["status"], ["quarantine"], ["kpi", "--by", "lane"], ["purge", "--older-than", "1d"]):
+        for lang in ("nl", "en"):
+            done = pendel(*command, "--lang", lang, *at(planted))
+            said += done.out + done.err
+    for sql in ("FROM quality.quarantined_row", "FROM quality.file", "SELECT item_barcode::INT FROM marts.fct_leg"):
+        done = pendel("query", sql, "--format", "csv", *at(planted))
+        said += done.out + done.err
+    assert len(said) > 50_000
+    assert sorted(set(canaries.seen(said.encode()))) == []
+
+
+LISTENERS = """
+    import json, os
+    from pathlib import Path
+    from pendel import building
+    create = building.create_models
+    def mine():
+        parents = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parents[stat.parent.name] = stat.read_text().rsplit(")", 1)[1].split()[1]
+            except OSError:
+                pass
+        found = {str(os.getpid())}
+        while more := {pid for pid, parent in parents.items() if parent in found} - found:
+            found |= more
+        return found
+    def listening():
+        sockets = set()
+        for pid in mine():
+            for link in Path(f"/proc/{pid}/fd").glob("*"):
+                try:
+                    sockets.add(os.readlink(link))
+                except OSError:
+                    pass
+        lines = [line.split() for name in ("tcp", "tcp6") if Path(f"/proc/net/{name}").exists()
+                 for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+        return [line[1].split(":")[0] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets]
+    def looking(*given, **named):
+        Path("{told}").write_text(json.dumps(listening()))
+        return create(*given, **named)
+    building.create_models = looking
+"""
+
+
+def test_a_real_night_that_goes_wrong(canaries: Canaries, planted: Places, tmp_path: Path) -> None:
+    """Prefect keeps what an error says; its server listens on the loopback address alone."""
+    told = tmp_path / "listening.json"
+    before = "\n".join(
+        textwrap.dedent(part)
+        for part in (LISTENERS.replace("{told}", str(told)), FAULTS["an unexpected exception while reading"])
+    )
+    warehouse = tmp_path / "warehouse"
+    folders = ["--raw", planted.raw, "--reference", planted.reference, "--warehouse", warehouse]
+    done = run_pendel(before, "nightly", "--as-of", "2024-03-05", *map(str, folders))
+    assert done.returncode in (0, 1), done.stderr
+    [result] = [json.loads(path.read_text()) for path in warehouse.glob("runs/*/result.json")]
+    assert {"noord", "oost"} <= set(result["failed_branches"])
+    assert (warehouse / "prefect" / "prefect.db").exists()
+    kept = [content for where, content in searched(warehouse) if where == "prefect/prefect.db as tables"]
+    assert b"KeyError" in b"".join(kept), "the kind of the error is told"
+    assert found_in(canaries, warehouse) == []
+    assert sorted(set(canaries.seen(done.stdout + done.stderr))) == []
+    if Path("/proc/net/tcp").exists():
+        assert json.loads(told.read_text()) == ["0100007F"]
+
+
+def test_an_unexpected_error_is_told_without_its_text(pendel: Pendel, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    def unexpected(*_: object) -> None:
+        {}["Q. Wolfswinkel"]
+
+    monkeypatch.setattr(figures, "status", unexpected)
+    done = pendel("status")
+    assert done.code == 1
+    assert "Wolfswinkel" not in done.err.replace('{}["Q. Wolfswinkel"]', "")  # a line of the program may be shown
+    assert re.search(r"Onverwacht: KeyError in test_privacy.py, line [0-9]+\. Meer is niet te zien", done.err)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            FileNotFoundError(2, "No such file or directory", "/raw/Q. Wolfswinkel.csv"),
+            "[Errno 2] No such file or directory",
+        ),
+        (PermissionError(13, "Permission denied", "/raw/Q. Wolfswinkel.csv"), "[Errno 13] Permission denied"),
+        (OSError("Q. Wolfswinkel"), ""),
+        (ValueError("Q. Wolfswinkel"), "ValueError in no place"),
+        (UnicodeDecodeError("utf-8", b"Q. Wolfswinkel", 0, 1, "x"), "UnicodeDecodeError in no place"),
+        (UserError("mend {this}", this="it"), "mend it"),
+    ],
+)
+def test_what_is_told_of_an_error(error: Exception, told: str) -> None:
+    found = discreet(error)
+    assert str(found) == told
+    assert isinstance(found, OSError) == isinstance(error, OSError)
+    assert "Wolfswinkel" not in repr(found)
+    assert found.__context__ is None
+    assert discreet(found) is found or isinstance(found, OSError)
