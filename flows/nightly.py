@@ -7,12 +7,13 @@ coarse, at most MOST_READERS of them read, since Prefect's embedded server loses
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import gc
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -24,13 +25,14 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
 from pendel import bronze, building, figures, gates, history, present, reading
-from pendel.places import Places
+from pendel.places import Places, discreet
 from pendel.reference import Reference, read_reference
 
 MOST_READERS = 16
 """The most tasks that read; a network with more branches has several branches a task."""
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 def as_is(value: T) -> T:
@@ -48,6 +50,20 @@ def on_progress(report: Report) -> None:
     _report = report
 
 
+def discreetly(function: Callable[P, T]) -> Callable[P, T]:
+    """Let out no error that could quote a row: Prefect keeps what an error says in its database."""
+
+    @functools.wraps(function)
+    def inner(*given: P.args, **named: P.kwargs) -> T:
+        try:
+            return function(*given, **named)
+        except Exception as error:
+            told = discreet(error)
+        raise told  # out here it brings no other error along
+
+    return inner
+
+
 def _is_io_error(task: Any, run: Any, state: State[Any]) -> bool:
     """Retries are for disks and networks: the same data give the same result."""
     return isinstance(state.result(raise_on_failure=False), OSError)
@@ -60,12 +76,14 @@ pure = task(cache_policy=NO_CACHE, persist_result=False)
 
 
 @io
+@discreetly
 def find_new_files(places: Places, reference: Reference) -> bronze.Plan:
     """What lies in the raw folder and is not in the ledger."""
     return bronze.plan(places, reference)
 
 
 @io
+@discreetly
 def read_exports(
     places: Places, reference: Reference, files: list[reading.FoundFile], known: set[str], folders: str
 ) -> reading.Batch:
@@ -76,24 +94,28 @@ def read_exports(
 
 
 @pure
+@discreetly
 def take_in(places: Places, reference: Reference, run: bronze.Run, batches: Sequence[reading.Batch]) -> bronze.Intake:
     """Judge the rows, and append files and rows to the bronze store."""
     return bronze.take_in(places, reference, run, batches, gates.judge_rows)
 
 
 @pure
+@discreetly
 def build(stack: ExitStack, places: Places, reference: Reference, run: bronze.Run) -> building.Build:
     """A fresh warehouse in a temporary file."""
     return stack.enter_context(building.built(places, reference, run))
 
 
 @pure
+@discreetly
 def check(build: building.Build) -> list[gates.CheckResult]:
     """The gates on the built warehouse."""
     return gates.check_build(build.con, build.renewed)
 
 
 @pure
+@discreetly
 def publish(build: building.Build, places: Places) -> Path:
     """Move the warehouse into place."""
     return building.publish(build, places)
@@ -106,6 +128,7 @@ def publish(build: building.Build, places: Places) -> Path:
     validate_parameters=False,
     persist_result=False,
 )
+@discreetly
 def nightly(raw: str, reference: str, warehouse: str, as_of: str) -> State[Any]:
     """One night. Ends Completed when the warehouse was published, Failed when the gates held it back.
 
@@ -121,7 +144,7 @@ def nightly(raw: str, reference: str, warehouse: str, as_of: str) -> State[Any]:
         try:
             return _night(places, network, run, result, stack)
         except Exception as error:
-            result.error = type(error).__name__
+            result.error = getattr(error, "kind", type(error).__name__)
             raise
         finally:
             result.finished_at = result.finished_at or _now()

@@ -503,3 +503,47 @@ def _check_sums(con: duckdb.DuckDBPyConnection, run: Run, results: Sequence[Rule
     held = con.execute("SELECT rule, count(*) FROM held GROUP BY rule").fetchall()
     if any(count > counted[rule] for rule, count in held):
         raise RuntimeError("the gate and the quarantine disagree on the rows to be held; nothing was stored")
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of the ledger; `is_safe`: all its rows are in the store."""
+
+    file_id: int
+    branch: str
+    path_key: str
+    sha256: str
+    export_date: dt.date | None
+    verdict: str
+    is_safe: bool
+
+
+def stored_files(places: Places) -> list[StoredFile]:
+    """The ledger, with for every file whether it can be done without: it was read and all its rows are in the store,
+    or its bytes are those of such a file of the same branch. The caller holds the lock.
+    """
+    with _workshop(places) as con:
+        found = con.execute(
+            """
+            WITH stored AS (
+                SELECT file_id, count(*) AS stored
+                FROM (SELECT file_id FROM bronze.row UNION ALL SELECT file_id FROM bronze.quarantine)
+                GROUP BY file_id
+            ),
+            ledger AS (
+                SELECT
+                    f.*, f.verdict = 'read' AND f.rows_accepted + f.rows_quarantined = coalesce(s.stored, 0) AS is_whole
+                FROM bronze.file AS f
+                LEFT JOIN stored AS s ON f.file_id = s.file_id
+            )
+            SELECT
+                file_id, branch, path_key, sha256,
+                -- of a file that was skipped before it was parsed the date is that of the file that it repeats
+                coalesce(export_date, max(export_date) OVER (PARTITION BY branch, sha256)), verdict,
+                -- a file that is like a rejected one is skipped too, and waits for another register as that one does
+                verdict IN ('read', 'skipped') AND coalesce(bool_or(is_whole) OVER (PARTITION BY branch, sha256), false)
+                    AND (is_whole OR verdict = 'skipped')
+            FROM ledger
+            """
+        ).fetchall()
+    return [StoredFile(*line) for line in found]

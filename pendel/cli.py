@@ -12,6 +12,7 @@ import json
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,7 +20,7 @@ from typing import Any, NoReturn
 import click
 
 from pendel import __version__
-from pendel.places import Busy, Places, UserError
+from pendel.places import Busy, Places, UserError, discreet
 from pendel.words import LANGUAGES, _, number, set_language
 
 PUBLISHED, HELD_BACK, USAGE, NO_DATA, BUSY = 0, 1, 2, 3, 4
@@ -517,7 +518,9 @@ def _answer(places: Places, sql: str, form: str) -> None:
 
     names, lines = figures.query(places, sql)
     if form == "json":
-        _print_json([dict(zip(names, line, strict=True)) for line in lines])
+        # two columns of one name, as of a join, are both told
+        keys = [name if names.index(name) == at else f"{name}_{at + 1}" for at, name in enumerate(names)]
+        _print_json([{key: figures.plain(cell) for key, cell in zip(keys, line, strict=True)} for line in lines])
     elif form == "csv":
         click.echo(present.as_csv(names, lines), nl=False)
     else:
@@ -589,6 +592,46 @@ def simulate(places: Places, year: int, out: Path, seed: int, imperfections: boo
     click.echo(_("What is in them: {file}").format(file=truth), err=True)
 
 
+@cli.command()
+@click.option("--older-than", required=True, metavar="DAYS", help="Exports of more than so many days ago: 90d.")
+@click.option("--yes", is_flag=True, help="Remove them without asking.")
+@with_places
+def purge(places: Places, older_than: str, yes: bool) -> None:
+    """Remove raw exports that were taken in: the figures do not change.
+
+    Shows first what it would remove and asks. Files that were rejected, changed or not taken in yet are kept.
+    """
+    from pendel import bronze, present, purging
+    from pendel.figures import today
+    from pendel.reference import read_reference
+
+    age = purging.days(older_than)
+    day = today(read_reference(places.reference).parameters.time_zone)
+    with bronze.locked(places, bronze.Run.start(day)):
+        planned = purging.plan(places, day, age)
+    _show(present.purge_view(planned))
+    if not planned.files:
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UserError("Nothing was removed: nobody can be asked here. Give --yes to remove these files.")
+        # not click.confirm, which knows no Dutch answer
+        answer = click.prompt(_("Remove these files? (y/n)"), default="n", show_default=False)
+        if answer.strip().lower() not in ("y", "yes", "j", "ja"):
+            click.echo(_("Nothing was removed."), err=True)
+            return
+    run = bronze.Run.start(day)
+    with bronze.locked(places, run):
+        gone = purging.purge(places, planned, run.started_at)
+    text = _("{n} of {of} files removed; the figures stay as they are.")
+    click.echo(text.format(n=number(len(gone)), of=number(len(planned.files))))
+    if len(gone) < len(planned.files):
+        raise UserError(
+            "{n} files could not be removed, or changed meanwhile. Are they open in another program, or read-only?",
+            n=len(planned.files) - len(gone),
+        )
+
+
 def _error(error: UserError) -> str:
     return _(error.template).format(**error.values)
 
@@ -630,6 +673,12 @@ def main() -> None:
     except UserError as error:
         click.echo(_error(error), err=True)
         sys.exit(USAGE)
+    except Exception as error:
+        # lines of the program, and not what the error says
+        text = _("Unexpected: {error}. More is not shown, since it could quote a row of an export.")
+        click.echo("".join(traceback.format_tb(error.__traceback__)), err=True, nl=False)
+        click.echo(text.format(error=discreet(error)), err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -23,13 +25,21 @@ WHOLE_UNITS = {"reservations", "balance"}
 """Units whose values are whole numbers."""
 
 
+MOST_ROWS = 1_000_000
+"""The most rows of an answer to a query: what the command line shows is held in memory."""
+
+QUESTIONS = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI}
+"""The statements that a query may be; DuckDB takes apart a PIVOT whose columns it has to find (MULTI)."""
+
+
 class NoFigures(UserError):
     """Nothing was published yet, or nothing for that period."""
 
 
 @contextmanager
 def published(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The published warehouse, read-only, shut off from the machine's other files and from extensions.
+    """The published warehouse, read-only, shut off from the machine's other files and from extensions, with no more
+    of the machine than a query needs. What is set here cannot be set otherwise by what is asked.
 
     Raises NoFigures when nothing was published yet.
     """
@@ -44,6 +54,9 @@ def published(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
             "enable_external_access": "false",
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
+            "memory_limit": "1GB",
+            "threads": "2",
+            "temp_directory": "",  # what does not fit in memory is refused, and fills no disk
             "lock_configuration": "true",
         },
     )
@@ -371,16 +384,50 @@ def quarantine(places: Places) -> list[dict[str, Any]]:
 def query(places: Places, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Run one read-only statement on the published warehouse: column names and rows.
 
-    Raises UserError, with what DuckDB says, for a statement that DuckDB refuses.
+    Raises UserError for several statements, for one that asks nothing, for an answer of more than MOST_ROWS rows, and,
+    with what DuckDB says, for a statement that DuckDB refuses.
     """
     if not sql.strip():
         raise UserError("Give a question in SQL, such as: SELECT * FROM kpi.published")
     with published(places) as con:
         try:
-            result = con.execute(sql)
-            return [column[0] for column in result.description or []], result.fetchall()
+            statements = con.extract_statements(sql)
+            if len(statements) > 1:
+                raise UserError("This is more than one statement. Ask one question at a time, without ; in between.")
+            if not statements or statements[0].type not in QUESTIONS:
+                raise UserError(
+                    "The published warehouse is only read: ask a question, such as SELECT * FROM kpi.published"
+                )
+            result = con.execute(statements[0])
+            names = [column[0] for column in result.description or []]  # gone once the last row is fetched
+            rows = result.fetchmany(MOST_ROWS + 1)
         except duckdb.Error as error:
             raise UserError("DuckDB says: {error}", error=error) from None
+        except ValueError:  # a statement so new that DuckDB's bindings have no name for its kind
+            raise UserError(
+                "The published warehouse is only read: ask a question, such as SELECT * FROM kpi.published"
+            ) from None
+    if len(rows) > MOST_ROWS:
+        raise UserError(
+            "The answer has more than {n} rows. Ask for less, with WHERE, GROUP BY or LIMIT, or open {file} in Python "
+            "or R.",
+            n=MOST_ROWS,
+            file=places.published,
+        )
+    return names, rows
+
+
+def plain(value: Any) -> Any:
+    """A value of DuckDB as JSON knows it: decimals are numbers, what is no number is nothing, keys are texts."""
+    if isinstance(value, Decimal):
+        return (int(value) if value == value.to_integral_value() else float(value)) if value.is_finite() else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 def today(time_zone: str) -> dt.date:

@@ -8,7 +8,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -18,6 +18,9 @@ from rich.text import Text
 from pendel.contracts import rejections, rules, sql_files
 from pendel.figures import DIMENSIONS, RunResult, arrived, needs_attention
 from pendel.words import _, counted, date, language, month_name, number, set_language
+
+if TYPE_CHECKING:  # it brings pandas along
+    from pendel.purging import PurgePlan
 
 SIMULATED = "These exports are simulated: calibrated to the published totals, not the history of that year."
 
@@ -600,6 +603,44 @@ def traced_file_view(traced: Sequence[dict[str, Any]], most: int, names: Mapping
             parts.append(table)
         elif item["row"] is not None and item["state"] in ("accepted", "partly_accepted", "superseded"):
             parts.append(Text(_no_row(item)))
+    return Group(*parts)
+
+
+def purge_view(planned: PurgePlan) -> RenderableType:
+    """What a purge would remove, by branch, and what it keeps and why."""
+    reasons = {
+        "recent": _("of {date} or later").format(date=date(planned.before)),
+        "rejected": _("rejected: tried again when the register changes"),
+        "unknown": _("not taken in yet"),
+        "changed": _("changed since it was taken in"),
+        "not_stored": _("its rows are not all in the bronze store"),
+        "unreadable": _("cannot be read"),
+    }
+    parts: list[RenderableType] = []
+    if planned.files:
+        table = Table(box=box.SIMPLE_HEAD, title=_("Can be removed"), title_justify="left")
+        for name in (_("branch"), _("files"), _("size"), _("oldest"), _("newest")):
+            table.add_column(name, justify="right" if name in (_("files"), _("size")) else "left")
+        branches = sorted({file.branch for file in planned.files})
+        for branch in [*branches, None]:
+            files = [file for file in planned.files if branch is None or file.branch == branch]
+            size = sum(file.file.size_bytes for file in files)
+            oldest, newest = files[0].export_date, files[-1].export_date
+            table.add_row(
+                branch or _("together"), number(len(files)), f"{number(round(size / 1e6, 2))} MB", date(oldest),
+                date(newest), style=None if branch else "bold",
+            )  # fmt: skip
+        parts.append(table)
+    else:
+        parts.append(Text(_("There is nothing to remove.")))
+    if planned.kept:
+        table = Table(box=box.SIMPLE_HEAD, title=_("Is kept"), title_justify="left")
+        table.add_column(_("files"), justify="right")
+        table.add_column(_("reason"))
+        for reason, text in reasons.items():
+            if planned.kept[reason]:
+                table.add_row(number(planned.kept[reason]), text)
+        parts.append(table)
     return Group(*parts)
 
 

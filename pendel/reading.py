@@ -149,7 +149,7 @@ def read_files(raw: Path, files: Sequence[FoundFile], known: set[str], reference
     deliveries: list[Delivery] = []
     contents: list[PlainText | ParsedRows | None] = []
     for file in sorted(files, key=lambda file: file.arrival):
-        content = _content(f"{raw}/{file.path}")
+        content = file_content(f"{raw}/{file.path}")
         delivery = Delivery(file, hashlib.sha256(content or b"").hexdigest())
         rows = None
         if content is None:
@@ -175,7 +175,7 @@ def read_files(raw: Path, files: Sequence[FoundFile], known: set[str], reference
     return Batch(deliveries, _without_duplicates(deliveries, _table(deliveries, contents)))
 
 
-def _content(path: str) -> bytes | None:
+def file_content(path: str) -> bytes | None:
     """The bytes of a file; None for a link, a device, a pipe: nothing that a branch delivers.
 
     Raises OSError without the file's name, which could tell on a reader in a log.
@@ -557,6 +557,11 @@ def _header(header: tuple[str, ...], format_name: str) -> tuple[dict[str, int], 
 
 
 _WORDS = re.compile(r"[^\W_]+")
+_SHORT_NUMBER = re.compile(
+    r"[0-9]{1,4}|(19|20)[0-9]{2}(0[1-9]|1[0-2])[0-3][0-9]|[0-3][0-9](0[1-9]|1[0-2])(19|20)[0-9]{2}"
+)
+"""Counters, years and dates: longer ones can be telephone or reader numbers."""
+_MOBILE_NUMBER = re.compile(r"(?<![0-9])06([ .\-]?[0-9]){8}(?![0-9])")
 
 
 @functools.lru_cache(maxsize=8)
@@ -574,6 +579,8 @@ def safe_path(path: str, reference: Reference) -> str:
 
     def word(found: re.Match[str]) -> str:
         text = found[0]
-        return text if text.lower() in shown or (text.isdigit() and len(text) <= 8) else "…"
+        return text if text.lower() in shown or _SHORT_NUMBER.fullmatch(text) else "…"
 
+    if "06" not in shown:
+        path = _MOBILE_NUMBER.sub("…", path)
     return _WORDS.sub(word, path).encode("utf-8", "replace").decode()  # a name need not be text
