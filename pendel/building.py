@@ -234,6 +234,11 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @dataclass
 class Build:
     """A warehouse that is built and not yet published: `con` is open on it, with bronze attached.
@@ -266,7 +271,7 @@ def built(places: Places, reference: Reference, run: Run, afresh: bool = False) 
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "memory_limit": "1GB",
-            "temp_directory": str(places.warehouse / "tmp"),
+            "temp_directory": str(places.spill),
         }
     )
     try:
@@ -299,6 +304,8 @@ def _carried_over(con: duckdb.DuckDBPyConnection, places: Places, path: Path, re
         stat = places.published.stat()
         if (mark["recipe"], mark["size_bytes"], mark["mtime_ns"]) == (recipe, stat.st_size, stat.st_mtime_ns):
             shutil.copyfile(places.published, path)
+            if _sha256_of(path) != mark["sha256"]:
+                raise ValueError  # a damaged block would hold up this night and all that follow
             con.execute(f"ATTACH '{_escaped(path)}' AS warehouse")
             con.execute("USE warehouse")
             strange = con.execute(
@@ -424,12 +431,15 @@ def publish(build: Build, places: Places, pause: Callable[[float], None] = time.
     build.con.execute("DETACH warehouse")
     # A write-ahead log left beside the published file would make the new one unopenable.
     Path(f"{places.published}.wal").unlink(missing_ok=True)
+    mark = build.mark | {"sha256": _sha256_of(build.path)}
     for attempt in range(5):
         try:
             os.replace(build.path, places.published)
             stat = places.published.stat()
-            mark = build.mark | {"size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-            places.mark.write_text(json.dumps(mark, indent=1), encoding="utf-8")
+            left = mark | {"size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+            # The warehouse is published: without a mark the next night builds it whole, and that is all.
+            with suppress(OSError):
+                places.mark.write_text(json.dumps(left, indent=1), encoding="utf-8")
             return places.published
         except PermissionError:
             pause(2.0**attempt)

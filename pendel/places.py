@@ -26,6 +26,10 @@ class Busy(UserError):
     """Another run holds the lock."""
 
 
+class Damaged(UserError):
+    """The bronze store cannot be read, or is not the one that the runs filled: `pendel rebuild` makes it again."""
+
+
 @dataclass(frozen=True)
 class Places:
     """The folders of one installation.
@@ -63,6 +67,11 @@ class Places:
     def bronze(self) -> Path:
         """The store of every row ever delivered; private to the pipeline."""
         return self.warehouse / "bronze.duckdb"
+
+    @property
+    def spill(self) -> Path:
+        """Where DuckDB puts what does not fit in memory; emptied by every run."""
+        return self.warehouse / "tmp"
 
     @property
     def published(self) -> Path:

@@ -29,7 +29,7 @@ from tests.pipeline import night, places_in
 
 PROJECT = Path(__file__).resolve().parent.parent
 YEAR = 2023
-COMMANDS = ["", "demo", "nightly", "kpi", "status", "quarantine", "query", "simulate"]
+COMMANDS = ["", "demo", "nightly", "rebuild", "kpi", "status", "quarantine", "query", "simulate"]
 BRANCHES = """\
 branch,name,organisation,municipality,ils_code,export_format,opened_on,closed_on,latitude,longitude,isil,note
 noord,Noord,X,,0060,fmb_csv,,,,,,
