@@ -398,6 +398,7 @@ def _escaped(path: Path) -> str:
 def finish(build: Build, run: Run, results: Sequence[CheckResult]) -> None:
     """Write the gates' results and the descriptions of all columns into the warehouse."""
     con = build.con
+    con.execute("BEGIN")  # hundreds of descriptions, each of which would wait for the disk
     con.execute(
         "CREATE OR REPLACE TABLE quality.check_result (run_id VARCHAR, suite VARCHAR, check_name VARCHAR, "
         "severity VARCHAR, passed BOOLEAN, unexpected BIGINT, error VARCHAR)"
@@ -413,6 +414,7 @@ def finish(build: Build, run: Run, results: Sequence[CheckResult]) -> None:
         con.execute(f"COMMENT ON {kind} {relation} IS '{_text(spec)}'")
         for name, column in spec["columns"].items():
             con.execute(f"COMMENT ON COLUMN {relation}.{name} IS '{_text(column)}'")
+    con.execute("COMMIT")
 
 
 def _text(spec: dict[str, Any]) -> str:
