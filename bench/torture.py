@@ -440,6 +440,8 @@ def kill(rounds: int, seed: int) -> dict[str, object]:
                 missed += 1
                 continue
             died[in_phase] += 1
+            if sum(died.values()) % 25 == 0:
+                print(f"kill: {sum(died.values())} of {rounds}", file=sys.stderr, flush=True)
             how["timer" if by_timer else "exact point"] += 1
             nights[name.removesuffix(", checked")] += 1
             try:
