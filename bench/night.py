@@ -59,7 +59,7 @@ def night(places: Places, as_of: dt.date) -> dict[str, float]:
         last = now
 
     reference = read_reference(places.reference)
-    run = bronze.Run.start(as_of)
+    run = bronze.Run.start(as_of, places)
     gc.freeze()
     with bronze.locked(places, run), ExitStack() as stack:
         plan = bronze.plan(places, reference)

@@ -84,6 +84,13 @@ def find_new_files(places: Places, reference: Reference) -> bronze.Plan:
 
 @io
 @discreetly
+def find_all_files(places: Places) -> bronze.Plan:
+    """Every raw file, in the order in which they first arrived: the store is to be made again."""
+    return bronze.plan_afresh(places)
+
+
+@io
+@discreetly
 def read_exports(
     places: Places, reference: Reference, files: list[reading.FoundFile], known: set[str], folders: str
 ) -> reading.Batch:
@@ -102,9 +109,11 @@ def take_in(places: Places, reference: Reference, run: bronze.Run, batches: Sequ
 
 @pure
 @discreetly
-def build(stack: ExitStack, places: Places, reference: Reference, run: bronze.Run) -> building.Build:
-    """A fresh warehouse in a temporary file."""
-    return stack.enter_context(building.built(places, reference, run))
+def build(
+    stack: ExitStack, places: Places, reference: Reference, run: bronze.Run, afresh: bool = False
+) -> building.Build:
+    """A warehouse in a temporary file."""
+    return stack.enter_context(building.built(places, reference, run, afresh))
 
 
 @pure
@@ -129,20 +138,21 @@ def publish(build: building.Build, places: Places) -> Path:
     persist_result=False,
 )
 @discreetly
-def nightly(raw: str, reference: str, warehouse: str, as_of: str) -> State[Any]:
+def nightly(raw: str, reference: str, warehouse: str, as_of: str, afresh: bool = False) -> State[Any]:
     """One night. Ends Completed when the warehouse was published, Failed when the gates held it back.
 
+    With `afresh` the store is made again from all raw files, and the warehouse built of nothing else.
     Raises what `pendel` raises: Busy when another run is at work, UserError for what a user can mend.
     """
     places = Places.of(raw=Path(raw), reference=Path(reference), warehouse=Path(warehouse))
     network = read_reference(places.reference)
-    run = bronze.Run.start(dt.date.fromisoformat(as_of))
+    run = bronze.Run.start(dt.date.fromisoformat(as_of), places)
     gc.freeze()  # what the imports of Prefect and Great Expectations left need not be walked again and again
     with bronze.locked(places, run), ExitStack() as stack:
         result = figures.RunResult(run.run_id, f"{run.started_at:%Y-%m-%dT%H:%M:%SZ}", as_of)
         result.write(places)
         try:
-            return _night(places, network, run, result, stack)
+            return _night(places, network, run, result, stack, afresh)
         except Exception as error:
             result.error = getattr(error, "kind", type(error).__name__)
             raise
@@ -157,16 +167,18 @@ def _now() -> str:
 
 
 def _night(
-    places: Places, network: Reference, run: bronze.Run, result: figures.RunResult, stack: ExitStack
+    places: Places, network: Reference, run: bronze.Run, result: figures.RunResult, stack: ExitStack, afresh: bool
 ) -> State[Any]:
-    plan = find_new_files(as_is(places), as_is(network))
+    plan = find_all_files(as_is(places)) if afresh else find_new_files(as_is(places), as_is(network))
     result.files_seen = plan.seen
     result.files_new = sum(len(files) for files in plan.files.values())
     _report("found", {"files": result.files_new, "folders": len(plan.files)})
     batches = _read_all(places, network, plan, result)
+    if afresh:
+        bronze.start_afresh(places, run, plan, batches)
     intake = take_in(as_is(places), as_is(network), run, as_is(batches))
     _report("stored", {"rows": intake.rows_read, "held": intake.rows_quarantined})
-    made = build(as_is(stack), as_is(places), as_is(network), run)
+    made = build(as_is(stack), as_is(places), as_is(network), run, afresh)
     _report("built", {})
     results = check(as_is(made))
     decision = gates.decide(results)

@@ -334,6 +334,11 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @dataclass
 class Build:
     """A warehouse that is built and not yet published: `con` is open on it, with bronze attached.
@@ -366,7 +371,7 @@ def built(places: Places, reference: Reference, run: Run, afresh: bool = False) 
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "memory_limit": "1GB",
-            "temp_directory": str(places.warehouse / "tmp"),
+            "temp_directory": str(places.spill),
         }
     )
     try:
@@ -399,6 +404,8 @@ def _carried_over(con: duckdb.DuckDBPyConnection, places: Places, path: Path, re
         stat = places.published.stat()
         if (mark["recipe"], mark["size_bytes"], mark["mtime_ns"]) == (recipe, stat.st_size, stat.st_mtime_ns):
             shutil.copyfile(places.published, path)
+            if _sha256_of(path) != mark["sha256"]:
+                raise ValueError  # a damaged block would hold up this night and all that follow
             con.execute(f"ATTACH '{escaped(path)}' AS warehouse")
             con.execute("USE warehouse")
             strange = con.execute(
@@ -492,6 +499,7 @@ def escaped(path: Path) -> str:
 def finish(build: Build, run: Run, results: Sequence[CheckResult]) -> None:
     """Write the gates' results and the descriptions of all columns into the warehouse."""
     con = build.con
+    con.execute("BEGIN")  # hundreds of descriptions, each of which would wait for the disk
     con.execute(
         "CREATE OR REPLACE TABLE quality.check_result (run_id VARCHAR, suite VARCHAR, check_name VARCHAR, "
         "severity VARCHAR, passed BOOLEAN, unexpected BIGINT, error VARCHAR)"
@@ -507,6 +515,7 @@ def finish(build: Build, run: Run, results: Sequence[CheckResult]) -> None:
         con.execute(f"COMMENT ON {kind} {relation} IS '{_text(spec)}'")
         for name, column in spec["columns"].items():
             con.execute(f"COMMENT ON COLUMN {relation}.{name} IS '{_text(column)}'")
+    con.execute("COMMIT")
 
 
 def _text(spec: dict[str, Any]) -> str:
@@ -525,12 +534,15 @@ def publish(build: Build, places: Places, pause: Callable[[float], None] = time.
     build.con.execute("DETACH warehouse")
     # A write-ahead log left beside the published file would make the new one unopenable.
     Path(f"{places.published}.wal").unlink(missing_ok=True)
+    mark = build.mark | {"sha256": _sha256_of(build.path)}
     for attempt in range(5):
         try:
             os.replace(build.path, places.published)
             stat = places.published.stat()
-            mark = build.mark | {"size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-            places.mark.write_text(json.dumps(mark, indent=1), encoding="utf-8")
+            left = mark | {"size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+            # The warehouse is published: without a mark the next night builds it whole, and that is all.
+            with suppress(OSError):
+                places.mark.write_text(json.dumps(left, indent=1), encoding="utf-8")
             return places.published
         except PermissionError:
             pause(2.0**attempt)

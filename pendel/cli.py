@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,14 @@ MOST_CHANGES = 20
 
 MOST_TRACED = 40
 """The most rows behind a figure, or of a file, that are laid out as a table."""
+
+
+ROOM = 50_000_000
+"""Bytes that must be free for a run besides a second warehouse: Prefect's records, and what a day brings."""
+
+
+YES = {"yes", "y", "ja", "j"}
+"""What agrees, in every language."""
 
 
 MARKER = ".simulated"
@@ -232,7 +241,28 @@ def nightly(places: Places, as_of: dt.datetime | None) -> None:
     sys.exit(_nightly(places, as_of.date() if as_of else None))
 
 
-def _nightly(places: Places, as_of: dt.date | None) -> int:
+@cli.command()
+@click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE",
+              help="The day the run takes for today, such as 2024-01-01.")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Do not ask, also when the store is sound.")
+@with_places
+def rebuild(places: Places, as_of: dt.datetime | None, yes: bool) -> None:
+    """Make the store of all rows again from the raw files, and build and publish the warehouse afresh.
+
+    For a store that is damaged or lost. The old one is set aside under another name; nothing is deleted. The files are
+    taken in the order in which they once arrived. Ends as `nightly` does.
+    """
+    from pendel import bronze
+
+    if not yes and bronze.is_sound(places):
+        click.echo(_("{file} is sound: there is no need to make it again.").format(file=places.bronze), err=True)
+        answer = click.prompt(_("Set it aside and make it again? (yes/no)"), default="no", err=True)
+        if answer.strip().lower() not in YES:
+            return
+    sys.exit(_nightly(places, as_of.date() if as_of else None, afresh=True))
+
+
+def _nightly(places: Places, as_of: dt.date | None, afresh: bool = False) -> int:
     from pendel import bronze
     from pendel.figures import RunResult, today
     from pendel.present import status_view
@@ -247,7 +277,7 @@ def _nightly(places: Places, as_of: dt.date | None) -> int:
         )
     day = as_of or today(network.parameters.time_zone)
     with bronze.locked(places, bronze.Run.start(day)):
-        pass
+        _make_sure_of_room(places)
     (places.warehouse / "prefect").mkdir(parents=True, exist_ok=True)  # Prefect's server makes one level, no more
     for name, value in _prefect_environment(places).items():
         os.environ.setdefault(name, value)
@@ -257,7 +287,8 @@ def _nightly(places: Places, as_of: dt.date | None) -> int:
         from flows.nightly import on_progress
 
         on_progress(_reporter(advance, results))
-        state = flow(str(places.raw), str(places.reference), str(places.warehouse), day.isoformat(), return_state=True)
+        folders = (str(places.raw), str(places.reference), str(places.warehouse))
+        state = flow(*folders, day.isoformat(), afresh, return_state=True)
     if not results:
         _raise(state)
     result = results[0]
@@ -265,6 +296,19 @@ def _nightly(places: Places, as_of: dt.date | None) -> int:
         _raise(state)
     _show(status_view(result))
     return PUBLISHED if result.published else HELD_BACK
+
+
+def _make_sure_of_room(places: Places) -> None:
+    """Prefect on a full disk tries again for minutes and then fails in words of its own."""
+    room = shutil.disk_usage(places.warehouse).free
+    needed = ROOM + (places.published.stat().st_size if places.published.exists() else 0)
+    if room < needed:
+        raise UserError(
+            "{folder} has room for {room} MB, and a run needs {needed} MB. Make room, and run again.",
+            folder=places.warehouse,
+            room=room // 1_000_000,
+            needed=needed // 1_000_000,
+        )
 
 
 def _raise(state: Any) -> NoReturn:

@@ -41,29 +41,36 @@ def published(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
     """The published warehouse, read-only, shut off from the machine's other files and from extensions, with no more
     of the machine than a query needs. What is set here cannot be set otherwise by what is asked.
 
-    Raises NoFigures when nothing was published yet.
+    Raises NoFigures when nothing was published yet, UserError when the file is damaged.
     """
     if not places.published.exists():
         raise NoFigures(
             "{file} is not there: nothing was published yet. Run `pendel nightly` first.", file=places.published
         )
-    con = duckdb.connect(
-        str(places.published),
-        read_only=True,
-        config={
-            "enable_external_access": "false",
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "memory_limit": "1GB",
-            "threads": "2",
-            "temp_directory": "",  # what does not fit in memory is refused, and fills no disk
-            "lock_configuration": "true",
-        },
-    )
     try:
-        yield con
-    finally:
-        con.close()
+        with duckdb.connect(
+            str(places.published),
+            read_only=True,
+            config={
+                "enable_external_access": "false",
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "memory_limit": "1GB",
+                "threads": "2",
+                "temp_directory": "",  # what does not fit in memory is refused, and fills no disk
+                "lock_configuration": "true",
+            },
+        ) as con:
+            yield con
+    except duckdb.Error as error:
+        # DuckDB compares the checksum of each block that it reads; without a first block it knows no database.
+        if not isinstance(error, duckdb.IOException) and "Corrupt database" not in str(error):
+            raise
+        raise UserError(
+            "{file} cannot be read: {error}. If it is damaged, run `pendel nightly`: it builds it again.",
+            file=places.published,
+            error=str(error).splitlines()[0],
+        ) from None
 
 
 def _dicts(con: duckdb.DuckDBPyConnection, sql: str, parameters: object = None) -> list[dict[str, Any]]:

@@ -49,6 +49,10 @@ def discreet(error: Exception) -> Exception:
     return Unexpected(type(error).__name__, where)
 
 
+class Damaged(UserError):
+    """The bronze store cannot be read, or is not the one that the runs filled: `pendel rebuild` makes it again."""
+
+
 @dataclass(frozen=True)
 class Places:
     """The folders of one installation.
@@ -86,6 +90,11 @@ class Places:
     def bronze(self) -> Path:
         """The store of every row ever delivered; private to the pipeline."""
         return self.warehouse / "bronze.duckdb"
+
+    @property
+    def spill(self) -> Path:
+        """Where DuckDB puts what does not fit in memory; emptied by every run."""
+        return self.warehouse / "tmp"
 
     @property
     def published(self) -> Path:

@@ -45,6 +45,10 @@ MOST_PLAIN_CHARACTERS = 16_000_000
 """Larger files are parsed one by one."""
 
 
+NEVER_SEEN = 2**62
+"""The turn of a file that no earlier run saw."""
+
+
 @dataclass(frozen=True)
 class FoundFile:
     """A file in the raw folder. `branch` is the name of the folder it was delivered in, "" for none."""
@@ -53,11 +57,15 @@ class FoundFile:
     path: str
     size_bytes: int
     mtime_ns: int
+    turn: int = NEVER_SEEN
+    arrived_at: dt.datetime | None = None
+    """When the store is made again: the file's place in the order in which runs once saw the files, and the time of
+    arrival (local) that they noted."""
 
     @property
-    def arrival(self) -> tuple[int, str]:
-        """The order of arrival within a run: the file's own time, then its path."""
-        return self.mtime_ns, self.path
+    def arrival(self) -> tuple[int, int, str]:
+        """The order of arrival within a run: what earlier runs saw, then the file's own time, then its path."""
+        return self.turn, self.mtime_ns, self.path
 
 
 class Rejected(Exception):
@@ -150,7 +158,7 @@ def read_files(raw: Path, files: Sequence[FoundFile], known: set[str], reference
     contents: list[PlainText | ParsedRows | None] = []
     for file in sorted(files, key=lambda file: file.arrival):
         content = file_content(f"{raw}/{file.path}")
-        delivery = Delivery(file, hashlib.sha256(content or b"").hexdigest())
+        delivery = Delivery(file, _sha256(content))
         rows = None
         if content is None:
             delivery.verdict, delivery.reason = "rejected", "no_plain_file"
@@ -173,6 +181,15 @@ def read_files(raw: Path, files: Sequence[FoundFile], known: set[str], reference
         deliveries.append(delivery)
         contents.append(rows)
     return Batch(deliveries, _without_duplicates(deliveries, _table(deliveries, contents)))
+
+
+def sha256_of(raw: Path, file: FoundFile) -> str:
+    """The hash that the ledger knows a file's bytes by. Raises OSError when it cannot be got at."""
+    return _sha256(file_content(f"{raw}/{file.path}"))
+
+
+def _sha256(content: bytes | None) -> str:
+    return hashlib.sha256(content or b"").hexdigest()
 
 
 def file_content(path: str) -> bytes | None:

@@ -30,7 +30,8 @@ from tests.pipeline import night, places_in
 PROJECT = Path(__file__).resolve().parent.parent
 YEAR = 2023
 COMMANDS = [
-    "", "demo", "nightly", "kpi", "status", "quarantine", "trace", "query", "diff", "close-year", "simulate", "purge",
+    "", "demo", "nightly", "rebuild", "kpi", "status", "quarantine", "trace", "query", "diff", "close-year", "simulate",
+    "purge",
 ]  # fmt: skip
 BRANCHES = """\
 branch,name,organisation,municipality,ils_code,export_format,opened_on,closed_on,latitude,longitude,isil,note
