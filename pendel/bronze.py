@@ -30,6 +30,7 @@ from pendel.contracts import ExportFormat, Rule, columns, export_formats, rules
 from pendel.places import Busy, Places, UserError
 from pendel.reading import (
     CELL_DATETIME_FORMAT,
+    UNREAD,
     Batch,
     Delivery,
     FoundFile,
@@ -184,15 +185,15 @@ def plan(places: Places, reference: Reference) -> Plan:
     by = judged_by(reference)
     with _workshop(places) as con:
         ledger = con.sql(
-            "SELECT path_key, size_bytes, mtime_ns, verdict, judged_by, branch, sha256, "
+            "SELECT path_key, size_bytes, mtime_ns, verdict, reason, judged_by, branch, sha256, "
             "CASE WHEN rows_read + rows_other = 0 THEN export_date END FROM bronze.file"
         )
         known: set[str] = set()
         settled: set[tuple[str, int, int]] = set()
-        for key, size, mtime, verdict, judged, branch, sha256, empty_on in ledger.fetchall():
+        for key, size, mtime, verdict, reason, judged, branch, sha256, empty_on in ledger.fetchall():
             if verdict == "read":
                 known.add(known_as(branch, sha256, empty_on))
-            if verdict != "rejected" or judged == by:
+            if verdict != "rejected" or (judged == by and reason not in UNREAD):
                 settled.add((key, size, mtime))
     files: dict[str, list[FoundFile]] = defaultdict(list)
     for file in found:
@@ -216,7 +217,7 @@ def take_in(
     """
     arrival = [rule for rule in rules() if rule.stage == "arrival"]
     with _workshop(places) as con:
-        touched = _enter(con, reference, run, batches)
+        touched, gone = _enter(con, reference, run, batches)
         _add_instants(con)
         con.execute(_incoming_sql(reference.parameters.transit_warning_days))
         results = judge(con, arrival)
@@ -228,6 +229,8 @@ def take_in(
         con.execute("INSERT INTO bronze.run VALUES (?, ?, ?)", [run.run_id, run.started_at, run.as_of])
         for file_id, mtime_ns in touched:
             con.execute("UPDATE bronze.file SET mtime_ns = ? WHERE file_id = ?", [mtime_ns, file_id])
+        for file_id in gone:
+            con.execute("DELETE FROM bronze.file WHERE file_id = ?", [file_id])
         con.execute(_append_sql(arrival))
         _check_sums(con, run, results)
         con.execute("COMMIT")
@@ -250,14 +253,16 @@ LEDGER = [
 
 def _enter(
     con: duckdb.DuckDBPyConnection, reference: Reference, run: Run, batches: Sequence[Batch]
-) -> list[tuple[int, int]]:
+) -> tuple[list[tuple[int, int]], list[int]]:
     """Number the deliveries in order of arrival; leave them in `entered` (a line a file), `broken` and `delivered`
-    (a line a row). Returns the (file_id, mtime_ns) of known files of which only the time stamp changed.
+    (a line a row). Returns the (file_id, mtime_ns) of known files of which only the time stamp changed, and the file_id
+    of those that could not be read some night and now can: what they hold is entered anew.
     """
     by = judged_by(reference)
     zone = ZoneInfo(reference.parameters.time_zone)
     before: dict[tuple[str, str], tuple[int, str]] = {}
     rejected: set[tuple[str, str, str]] = set()
+    unread: dict[str, int] = {}
     next_id = 1
     for file_id, branch, key, sha256, verdict, reason in con.execute(
         "SELECT file_id, branch, path_key, sha256, verdict, reason FROM bronze.file"
@@ -266,6 +271,8 @@ def _enter(
         next_id = max(next_id, file_id + 1)
         if verdict == "rejected":
             rejected.add((branch, sha256, reason))
+        if reason in UNREAD:
+            unread[key] = file_id
     arrived = sorted(
         ((d, b, i) for b, batch in enumerate(batches) for i, d in enumerate(batch.deliveries)),
         key=lambda item: item[0].file.arrival,
@@ -275,6 +282,7 @@ def _enter(
     numbered: list[tuple[int, Delivery]] = []
     broken: list[tuple[int, int]] = []
     touched: list[tuple[int, int]] = []
+    gone: list[int] = []
     for d, b, i in arrived:
         known = before.get((path_key(d.file.path), d.sha256))
         if known and d.verdict == "skipped":
@@ -285,6 +293,8 @@ def _enter(
             file_id = known[0]  # it was rejected, and is tried again under another register or format
         else:
             file_id, next_id = next_id, next_id + 1
+            if path_key(d.file.path) in unread:
+                gone.append(unread[path_key(d.file.path)])
             if verdict == "rejected":
                 again = (branch, d.sha256, d.reason or "")
                 verdict = "skipped" if again in rejected else verdict
@@ -321,7 +331,7 @@ def _enter(
     ):
         delivered = delivered.add_column(0, name, values)
     con.register("delivered", delivered)
-    return touched
+    return touched, gone
 
 
 def _clock(mtime_ns: int, zone: ZoneInfo) -> dt.datetime:

@@ -279,6 +279,7 @@ class Verdict:
     quarantined: list[Quarantined] = field(default_factory=list)
     legs: dict[LegKey, Leg] = field(default_factory=dict)
     deliveries: list[Delivery] = field(default_factory=list)
+    accepted: list[Row] = field(default_factory=list)  # of superseded files too
 
     def paths(self, state: str) -> list[str]:
         return sorted(path for path, file in self.files.items() if file.state == state)
@@ -357,7 +358,9 @@ def unpack(name: str, payload: bytes) -> tuple[list[str], bytes]:
                     raise RejectedError("not exactly one file in the zip")
                 names = [name.removesuffix(".zip"), PurePosixPath(inner[0].filename).name]
                 return names, archive.read(inner[0])
-        except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+        except RejectedError:
+            raise
+        except Exception as error:  # what a damaged archive makes the unpacker say is no closed list
             raise RejectedError(f"broken zip: {error}") from None
     return [name], payload
 
@@ -410,7 +413,8 @@ def split_text(text: str, delimiter: str) -> list[Record]:
             position = next_line
             continue
         fields, after = read_record(text, position, delimiter)
-        records.append((number, fields))
+        if fields != [""]:  # nor is a line of blanks
+            records.append((number, fields))
         position = next_line if fields is None else after
     return records
 
@@ -440,6 +444,8 @@ def read_record(text: str, position: int, delimiter: str) -> tuple[list[Cell] | 
                 else:
                     value += text[position]
                     position += 1
+            if position < len(text) and text[position] not in (delimiter, "\r", "\n"):
+                return None, position  # closed in the middle of a value: nobody knows where that ends
         while position < len(text) and text[position] not in (delimiter, "\r", "\n"):
             value += text[position]
             position += 1
@@ -479,10 +485,12 @@ def read_records(fmt: Format, payload: bytes) -> list[Record]:
     if not fmt.delimiter:
         return read_workbook(payload)
     try:
-        text = payload.decode(fmt.encoding)
+        text = payload.decode("utf-8-sig" if payload.startswith(b"\xef\xbb\xbf") else fmt.encoding)
     except UnicodeDecodeError:
         raise RejectedError(f"not {fmt.encoding}") from None
-    if fmt.name == "koha_csv" and any(line.startswith("# ERROR") for line in text.splitlines()):
+    if "\0" in text:
+        raise RejectedError("no text")
+    if fmt.name == "koha_csv" and any(line.startswith("# ERROR") for line in re.split("\r\n|\r|\n", text)):
         raise RejectedError("the report broke off")
     return split_text(text, fmt.delimiter)
 
@@ -527,7 +535,7 @@ def read_time(cell: Cell, pattern: str) -> datetime | None:
             moment = datetime.strptime(cell, pattern)
         except ValueError:
             raise BadRowError("unreadable_datetime") from None
-        if moment.strftime(pattern) != cell:
+        if moment.strftime(pattern.replace("%Y", f"{moment.year:04}")) != cell:
             raise BadRowError("unreadable_datetime")
     else:
         moment = cell
@@ -739,6 +747,7 @@ def judge(raw: Path, reference: Path) -> Verdict:
 
     rows_of: dict[str, list[Row]] = {}
     known: set[tuple[str, str]] = set()
+    empty: set[tuple[str, str, date]] = set()
     active: dict[tuple[str, str, date], str] = {}
     for arrival in sorted(arrivals):
         path_in_raw = arrival[1]
@@ -756,6 +765,13 @@ def judge(raw: Path, reference: Path) -> Verdict:
         except RejectedError as reason:
             file.state, file.reason = "rejected", str(reason)
             continue
+        if not file.read + file.other_rows:  # exports without rows are all alike: known by their date too
+            known.discard(identity)
+            if (*identity, file.export_date) in empty:
+                file.state = "skipped"
+                continue
+            empty.add((*identity, file.export_date))
+        verdict.accepted += rows_of[path_in_raw]
         group = (folder, file.format, file.export_date)
         if group in active:
             verdict.files[active[group]].state = "superseded"
