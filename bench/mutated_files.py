@@ -18,6 +18,7 @@ import io
 import os
 import random
 import re
+import shutil
 import sys
 import tempfile
 import warnings
@@ -315,7 +316,7 @@ def remove_part(rng: random.Random, content: bytes) -> bytes:
     return _zip(parts)
 
 
-BOOK = [flip_bytes, cut, remove_piece, damage_part, damage_part, damage_values, damage_values, remove_part]
+BOOK = [flip_bytes, cut, remove_piece, damage_part, damage_part, *[damage_values] * 6, remove_part]
 
 
 def _parts(content: bytes) -> dict[str, bytes]:
@@ -519,6 +520,15 @@ def run(rounds: int, seed: int, keep: Path | None = None) -> dict[str, Any]:
             done = _deliver(rng, places, min(A_NIGHT, rounds - start))
             night(places, AS_OF)
             told, counted = compare(places, Path(name) / "reference")
+            if strict := [found[1] for line in told if (found := re.match(ONLY_THE_JUDGE, line))]:
+                # openpyxl refuses what says nothing about rows, such as a colour: without those, once more
+                total["refused_by_openpyxl_alone"] += len(strict)
+                again = installation(Path(name) / "again")
+                shutil.copytree(
+                    places.raw, again.raw, dirs_exist_ok=True, ignore=lambda _, names: _without(strict, names)
+                )
+                night(again, AS_OF)
+                told, counted = compare(again, Path(name) / "again" / "reference")
             total.update(counted)
             for line in told:
                 path = next((path for path in done if path in line), "")
@@ -535,11 +545,19 @@ def run(rounds: int, seed: int, keep: Path | None = None) -> dict[str, Any]:
         "partly_accepted",
         "rejected",
         "skipped",
+        "refused_by_openpyxl_alone",
         "rows_read",
         "rows_held",
         "deliveries",
     )
     return {name: total[name] for name in names} | {"disagreements": disagreements}
+
+
+ONLY_THE_JUDGE = r"file bc/(.*?): product \('(?:partly_)?accepted'.*judge \('rejected',\)"
+
+
+def _without(strict: list[str], names: list[str]) -> list[str]:
+    return [name for name in names if name in strict]
 
 
 def _deliver(rng: random.Random, places: Places, count: int) -> dict[str, list[str]]:
@@ -564,8 +582,8 @@ def main() -> None:
     told = run(rounds, seed, Path(sys.argv[3]) if len(sys.argv) > 3 else None)
     for name, value in told.items():
         if name != "disagreements":
-            print(f"{name:20}{value:10,}")
-    print(f"{'disagreements':20}{len(told['disagreements']):10,}")
+            print(f"{name:28}{value:10,}")
+    print(f"{'disagreements':28}{len(told['disagreements']):10,}")
     print("\n".join(told["disagreements"]))
     sys.exit(bool(told["disagreements"]))
 

@@ -359,8 +359,9 @@ def _parsed(name: str, spec: ExportFormat) -> str:
     text = _delivered(name)
     readings = []
     for pattern in [spec.datetime_format] + ([CELL_DATETIME_FORMAT] if spec.container == "xlsx" else []):
-        form = re.sub("%[mdHMS]", "__", pattern.replace("%Y", "____"))
-        readings.append(f"CASE WHEN {text} LIKE {_quote(form)} THEN try_strptime({text}, {_quote(pattern)}) END")
+        form = re.sub("%[mdHMS]", "00", pattern.replace("%Y", "0000"))
+        digits = f"translate({text}, '123456789', '000000000')"  # DuckDB takes a blank for a digit
+        readings.append(f"CASE WHEN {digits} = {_quote(form)} THEN try_strptime({text}, {_quote(pattern)}) END")
     return f"coalesce({', '.join(readings)}, NULL)"
 
 

@@ -52,11 +52,9 @@ def first_sheet(content: bytes | bytearray, most: int) -> Iterator[tuple[int, di
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             # A part of which the checksum is wrong, or the size, is found out here, before a row was told.
             names = _checked(archive, most)
-            sheet, shared, styles, day_zero = _parts(archive)
-            texts = _shared_texts(archive, shared) if shared in names else []
-            dates = _date_styles(archive, styles) if styles in names else set()
-            if sheet not in names:
-                raise NoWorkbook
+            sheet, shared, styles, day_zero = _parts(archive, names)
+            texts = _shared_texts(archive, shared) if shared else []
+            dates = _date_styles(archive, styles) if styles else set()
             yield from _rows(archive, sheet, _Cells(texts, dates, day_zero, most))
     except (NoWorkbook, TooLarge):
         raise
@@ -80,13 +78,13 @@ def _checked(archive: zipfile.ZipFile, most: int) -> set[str]:
 
 
 class _Xml:
-    """An XML part, read as a stream: `begin` and `end` are called with names without their prefix."""
+    """An XML part, read as a stream: a name can bear a prefix."""
 
     def __init__(self) -> None:
         self.parser = expat.ParserCreate()
         self.parser.buffer_text = True
-        self.parser.StartElementHandler = self._begin
-        self.parser.EndElementHandler = self._end
+        self.parser.StartElementHandler = self.begin
+        self.parser.EndElementHandler = self.end
         self.parser.CharacterDataHandler = self.text
         self.parser.StartDoctypeDeclHandler = self._doctype
 
@@ -107,12 +105,6 @@ class _Xml:
     def _doctype(self, *_: Any) -> None:
         raise NoWorkbook  # no workbook has one; it is where entities that grow are declared
 
-    def _begin(self, name: str, attributes: dict[str, str]) -> None:
-        self.begin(name.rpartition(":")[2], attributes)
-
-    def _end(self, name: str) -> None:
-        self.end(name.rpartition(":")[2])
-
     def begin(self, name: str, attributes: dict[str, str]) -> None: ...
 
     def end(self, name: str) -> None: ...
@@ -128,6 +120,8 @@ class _Elements(_Xml):
         self.found: list[tuple[str, dict[str, str]]] = []
 
     def begin(self, name: str, attributes: dict[str, str]) -> None:
+        if ":" in name:
+            name = name.rpartition(":")[2]
         self.found.append((name, attributes))
 
 
@@ -137,16 +131,19 @@ def _elements(archive: zipfile.ZipFile, name: str) -> list[tuple[str, dict[str, 
     return xml.found
 
 
-def _parts(archive: zipfile.ZipFile) -> tuple[str, str, str, dt.datetime]:
+def _parts(archive: zipfile.ZipFile, names: set[str]) -> tuple[str, str, str, dt.datetime]:
     """The names of the parts that hold the first sheet, the shared texts and the styles; the day from which it counts.
 
-    The first sheet is the first that the workbook lists, whatever its part is called.
+    The first sheet is the first that the workbook lists, whatever its part is called. Without its styles a workbook's
+    dates would be numbers: raises NoWorkbook when a part that it names is missing.
     """
     related: dict[str, tuple[str, str]] = {}
     for name, attributes in _elements(archive, "xl/_rels/workbook.xml.rels"):
-        if name == "Relationship":
+        if name == "Relationship" and attributes.get("TargetMode") != "External":
             kind = attributes.get("Type", "").rpartition("/")[2]
             related[attributes["Id"]] = kind, posixpath.normpath(posixpath.join("/xl", attributes["Target"]))[1:]
+    if not {"[Content_Types].xml", *(target for _, target in related.values())} <= names:
+        raise NoWorkbook
     of_kind = dict(related.values())
     day_zero = dt.datetime(1899, 12, 30)
     sheets = []
@@ -174,6 +171,8 @@ class _SharedTexts(_Xml):
         self.spoken = 0
 
     def begin(self, name: str, attributes: dict[str, str]) -> None:
+        if ":" in name:
+            name = name.rpartition(":")[2]
         if name == "si":
             self.pieces = []
         elif name == "rPh":
@@ -182,6 +181,8 @@ class _SharedTexts(_Xml):
             self.inside = not self.spoken
 
     def end(self, name: str) -> None:
+        if ":" in name:
+            name = name.rpartition(":")[2]
         if name == "si":
             self.found.append("".join(self.pieces))
         elif name == "rPh":
@@ -301,6 +302,8 @@ class _Sheet(_Xml):
         self.columns: dict[str, int] = {}
 
     def begin(self, name: str, attributes: dict[str, str]) -> None:
+        if ":" in name:
+            name = name.rpartition(":")[2]
         if name == "c":
             place = attributes.get("r")
             self.column = self._column(place) if place else self.column + 1
@@ -320,6 +323,8 @@ class _Sheet(_Xml):
             self.row, self.column, self.line = row, 0, {}
 
     def end(self, name: str) -> None:
+        if ":" in name:
+            name = name.rpartition(":")[2]
         if name in ("v", "t"):
             self.pieces = None
         elif name == "c":

@@ -456,8 +456,19 @@ def read_record(text: str, position: int, delimiter: str) -> tuple[list[Cell] | 
         return fields, end_of_line(text, position)[1]
 
 
+def check_parts(payload: bytes) -> None:
+    """Every part of a workbook is there and sound, also those that openpyxl does not look at."""
+    with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+        related = archive.read("xl/_rels/workbook.xml.rels").decode()
+        named = {f"xl/{target}" for target in re.findall('Target="([^"]*)"', related)}
+        missing = named - set(archive.namelist())
+        if missing or archive.testzip():
+            raise RejectedError(f"damaged: {missing or 'checksum'}")
+
+
 def read_workbook(payload: bytes) -> list[Record]:
     try:
+        check_parts(payload)
         sheet = openpyxl.load_workbook(io.BytesIO(payload), data_only=True).worksheets[0]
     except Exception as error:  # whatever a thing that is no workbook makes the reader say
         raise RejectedError(f"no workbook: {type(error).__name__}") from None
@@ -499,9 +510,11 @@ def read_header(fmt: Format, records: list[Record]) -> list[str]:
     if not records or records[0][0] != 1 or records[0][1] is None:
         raise RejectedError("no header")
     header = [str(cell) for cell in records[0][1]]
-    if any(count > 1 for name, count in Counter(header).items() if name):
+    needed = {*fmt.headers.values(), *fmt.helpers}
+    if any(count > 1 for name, count in Counter(header).items() if name in needed):
         raise RejectedError("a column occurs twice")
     missing = [c for c, name in fmt.headers.items() if c not in HEADER_FREE and name not in header]
+    missing += [name for name in fmt.helpers if name not in header]
     if missing:
         raise RejectedError(f"missing: {missing}")
     return header
@@ -575,10 +588,10 @@ def judge_row(
     if fmt.name != "koha_csv" and text["close_reason"] not in CLOSE_REASONS | {""}:
         raise BadRowError("unknown_close_reason")
 
+    if fmt.name == "koha_csv" and helpers["comments"].startswith("Canceled, new transfer"):
+        cells = {**cells, "received_at": ""}  # no arrival, whatever stands there
     times = {column: read_time(cells[column], fmt.time) for column in TIME_COLUMNS}
     if fmt.name == "koha_csv":
-        if helpers["comments"].startswith("Canceled, new transfer"):
-            times["received_at"] = None
         status = "A"
         for column, letter in (("shipped_at", "T"), ("received_at", "O"), ("closed_at", "Z")):
             if times[column]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import random
 import socket
 import struct
 import subprocess
@@ -491,14 +490,15 @@ def test_no_formula_of_an_export_is_kept_or_comes_out(places: Places, value: str
 def test_a_night_full_of_bombs_stays_small(tmp_path: Path) -> None:
     """Everything above in one folder, read by several readers at once as the flow does, in a process of its own."""
     raw = tmp_path / "raw"
+    packed = gz_bomb(200), zip_bomb("x", 200)
     for day in range(1, 5):
-        put(raw, f"noord/reserveringen_0060_202306{day:02}.csv.gz", gz_bomb(300))
-        put(raw, f"zuid/0201-reservations-2023-06-{day:02}.tsv.zip", zip_bomb("x", 300))
+        put(raw, f"noord/reserveringen_0060_202306{day:02}.csv.gz", packed[0])
+        put(raw, f"zuid/0201-reservations-2023-06-{day:02}.tsv.zip", packed[1])
         put(raw, f"eiland/reserveringen 0307 2023-06-{day:02}.xlsx", far_cell("XFD", 1_048_576))
     texts = f"<sst><si><t>{'x' * 30_000_000}</t></si></sst>"
     cells = sheet('<row><c t="s"><v>0</v></c></row>' * 100_000)
     put(raw, "eiland/reserveringen 0307 2023-06-11.xlsx", remade(SOUND_BOOK, sharedStrings=texts, sheet1=cells))
-    put(raw, "eiland/reserveringen 0307 2023-06-12.xlsx", remade(SOUND_BOOK, sheet1=b"<x>" + bytes(300 << 20)))
+    put(raw, "eiland/reserveringen 0307 2023-06-12.xlsx", remade(SOUND_BOOK, sheet1=b"<x>" + bytes(100 << 20)))
     euro = "€".encode("cp1252")
     head = (";".join(DUTCH) + "\n").encode()
     put(raw, "noord/reserveringen_0060_20230611.csv", head + b'"x;\n' * 400_000)
@@ -536,7 +536,7 @@ def test_a_night_full_of_bombs_stays_small(tmp_path: Path) -> None:
 
 
 def test_mutated_exports_are_read_as_the_independent_judge_reads_them() -> None:
-    told: dict[str, Any] = mutated_files.run(rounds=200, seed=random.Random(5).randrange(100))
+    told: dict[str, Any] = mutated_files.run(rounds=200, seed=5)
     assert told["disagreements"] == []
     assert told["files"] >= 200
     assert told["rows_read"] > 500
