@@ -460,7 +460,8 @@ def check_parts(payload: bytes) -> None:
     """Every part of a workbook is there and sound, also those that openpyxl does not look at."""
     with zipfile.ZipFile(io.BytesIO(payload)) as archive:
         related = archive.read("xl/_rels/workbook.xml.rels").decode()
-        named = {f"xl/{target}" for target in re.findall('Target="([^"]*)"', related)}
+        targets = re.findall('Target="([^"]*)"', related)
+        named = {target[1:] if target.startswith("/") else f"xl/{target}" for target in targets}
         missing = named - set(archive.namelist())
         if missing or archive.testzip():
             raise RejectedError(f"damaged: {missing or 'checksum'}")
