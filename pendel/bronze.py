@@ -36,6 +36,7 @@ from pendel.contracts import ExportFormat, Rule, columns, export_formats, rules
 from pendel.places import Busy, Damaged, Places, UserError
 from pendel.reading import (
     CELL_DATETIME_FORMAT,
+    UNREAD,
     Batch,
     Delivery,
     FoundFile,
@@ -370,7 +371,7 @@ def plan(places: Places, reference: Reference) -> Plan:
     by = judged_by(reference)
     with _workshop(places) as con:
         ledger = con.sql(
-            "SELECT path_key, size_bytes, mtime_ns, verdict, judged_by, branch, sha256, "
+            "SELECT path_key, size_bytes, mtime_ns, verdict, reason, judged_by, branch, sha256, "
             "CASE WHEN rows_read + rows_other = 0 THEN export_date END FROM bronze.file"
         )
         known: set[str] = set()
@@ -382,10 +383,10 @@ def plan(places: Places, reference: Reference) -> Plan:
                 "`pendel rebuild`: it makes it again from the raw files.",
                 file=places.bronze,
             )
-        for key, size, mtime, verdict, judged, branch, sha256, empty_on in lines:
+        for key, size, mtime, verdict, reason, judged, branch, sha256, empty_on in lines:
             if verdict == "read":
                 known.add(known_as(branch, sha256, empty_on))
-            if verdict != "rejected" or judged == by:
+            if verdict != "rejected" or (judged == by and reason not in UNREAD):
                 settled.add((key, size, mtime))
     files: dict[str, list[FoundFile]] = defaultdict(list)
     for file in found:
@@ -409,7 +410,7 @@ def take_in(
     """
     arrival = [rule for rule in rules() if rule.stage == "arrival"]
     with _workshop(places) as con:
-        touched = _enter(con, reference, run, batches)
+        touched, gone = _enter(con, reference, run, batches)
         _add_instants(con)
         con.execute(_incoming_sql(reference.parameters.transit_warning_days))
         results = judge(con, arrival)
@@ -421,6 +422,8 @@ def take_in(
         con.execute("INSERT INTO bronze.run VALUES (?, ?, ?)", [run.run_id, run.started_at, run.as_of])
         for file_id, mtime_ns in touched:
             con.execute("UPDATE bronze.file SET mtime_ns = ? WHERE file_id = ?", [mtime_ns, file_id])
+        for file_id in gone:
+            con.execute("DELETE FROM bronze.file WHERE file_id = ?", [file_id])
         con.execute(_append_sql(arrival))
         _check_sums(con, run, results)
         con.execute("COMMIT")
@@ -443,14 +446,16 @@ LEDGER = [
 
 def _enter(
     con: duckdb.DuckDBPyConnection, reference: Reference, run: Run, batches: Sequence[Batch]
-) -> list[tuple[int, int]]:
+) -> tuple[list[tuple[int, int]], list[int]]:
     """Number the deliveries in order of arrival; leave them in `entered` (a line a file), `broken` and `delivered`
-    (a line a row). Returns the (file_id, mtime_ns) of known files of which only the time stamp changed.
+    (a line a row). Returns the (file_id, mtime_ns) of known files of which only the time stamp changed, and the file_id
+    of those that could not be read some night and now can: what they hold is entered anew.
     """
     by = judged_by(reference)
     zone = ZoneInfo(reference.parameters.time_zone)
     before: dict[tuple[str, str], tuple[int, str]] = {}
     rejected: set[tuple[str, str, str]] = set()
+    unread: dict[str, int] = {}
     next_id = 1
     for file_id, branch, key, sha256, verdict, reason in con.execute(
         "SELECT file_id, branch, path_key, sha256, verdict, reason FROM bronze.file"
@@ -459,6 +464,8 @@ def _enter(
         next_id = max(next_id, file_id + 1)
         if verdict == "rejected":
             rejected.add((branch, sha256, reason))
+        if reason in UNREAD:
+            unread[key] = file_id
     arrived = sorted(
         ((d, b, i) for b, batch in enumerate(batches) for i, d in enumerate(batch.deliveries)),
         key=lambda item: item[0].file.arrival,
@@ -468,6 +475,7 @@ def _enter(
     numbered: list[tuple[int, Delivery]] = []
     broken: list[tuple[int, int]] = []
     touched: list[tuple[int, int]] = []
+    gone: list[int] = []
     for d, b, i in arrived:
         known = before.get((path_key(d.file.path), d.sha256))
         if known and d.verdict == "skipped":
@@ -478,6 +486,8 @@ def _enter(
             file_id = known[0]  # it was rejected, and is tried again under another register or format
         else:
             file_id, next_id = next_id, next_id + 1
+            if path_key(d.file.path) in unread:
+                gone.append(unread[path_key(d.file.path)])
             if verdict == "rejected":
                 again = (branch, d.sha256, d.reason or "")
                 verdict = "skipped" if again in rejected else verdict
@@ -515,7 +525,7 @@ def _enter(
     ):
         delivered = delivered.add_column(0, name, values)
     con.register("delivered", delivered)
-    return touched
+    return touched, gone
 
 
 def _clock(mtime_ns: int, zone: ZoneInfo) -> dt.datetime:
@@ -543,8 +553,9 @@ def _parsed(name: str, spec: ExportFormat) -> str:
     text = _delivered(name)
     readings = []
     for pattern in [spec.datetime_format] + ([CELL_DATETIME_FORMAT] if spec.container == "xlsx" else []):
-        form = re.sub("%[mdHMS]", "__", pattern.replace("%Y", "____"))
-        readings.append(f"CASE WHEN {text} LIKE {_quote(form)} THEN try_strptime({text}, {_quote(pattern)}) END")
+        form = re.sub("%[mdHMS]", "00", pattern.replace("%Y", "0000"))
+        digits = f"translate({text}, '123456789', '000000000')"  # DuckDB takes a blank for a digit
+        readings.append(f"CASE WHEN {digits} = {_quote(form)} THEN try_strptime({text}, {_quote(pattern)}) END")
     return f"coalesce({', '.join(readings)}, NULL)"
 
 

@@ -7,7 +7,6 @@ warehouse's folder, so that a raw file that is gone on purpose can be told from 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 
 from pendel import bronze
 from pendel.places import Places, UserError
-from pendel.reading import FoundFile, file_content, find_files
+from pendel.reading import FoundFile, find_files, sha256_of
 
 
 @dataclass(frozen=True)
@@ -122,9 +121,8 @@ def purge(places: Places, planned: PurgePlan, purged_at: dt.datetime) -> list[Pu
 
 
 def _sha256(places: Places, file: FoundFile) -> str | None:
-    """Of a file's bytes now; None when it is no plain file or cannot be read."""
+    """Of a file's bytes now; None when it cannot be read."""
     try:
-        content = file_content(f"{places.raw}/{file.path}")
+        return sha256_of(places.raw, file)
     except OSError:
         return None
-    return None if content is None else hashlib.sha256(content).hexdigest()
