@@ -6,7 +6,9 @@ each part of a condition has a case that only that part decides.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -324,3 +326,90 @@ def test_a_key_that_stands_twice_is_refused(con: duckdb.DuckDBPyConnection) -> N
                 distinct = con.execute(f"SELECT count(*) FROM {relation}").fetchone()
                 assert (len(con.execute(query.replace("{batch}", twice)).fetchall()),) == distinct, relation
                 assert con.execute(query.replace("{batch}", relation)).fetchall() == [], relation
+
+
+# ------------------------------------------------------------------------------------------- what no figure shows
+
+
+def test_a_lane_bears_the_organisations_of_its_branches(sound: Warehouse) -> None:
+    lanes = sound.rows(
+        "SELECT DISTINCT supplying_branch, pickup_branch, supplying_organisation, pickup_organisation "
+        "FROM marts.agg_lane_day"
+    )
+    assert len(lanes) == 12
+    for supplier, pickup, *organisations in lanes:
+        assert organisations == [supplier[0].upper(), pickup[0].upper()]
+
+
+def test_a_branch_is_described_by_its_last_period_and_one_without_dates_too() -> None:
+    moved = [period("xb", "8"), period("xb", "9", opened="2022-01-01")]
+    places = [(51.0, 5.0), (52.0, 6.0), (53.0, 7.0)]
+    periods = [
+        replace(p, latitude=latitude, longitude=longitude)
+        for p, (latitude, longitude) in zip([period("xa", "1"), *moved], places, strict=True)
+    ]
+    warehouse = Warehouse(World(periods, day("2023-06-01")))
+    assert warehouse.rows(
+        "SELECT branch, name, municipality, ils_code, export_format, latitude, longitude "
+        "FROM marts.dim_branch ORDER BY branch"
+    ) == [
+        ("xa", "xa 1", "town 1", "1", "dnb_tsv", 51.0, 5.0),
+        ("xb", "xb 9", "town 9", "9", "dnb_tsv", 53.0, 7.0),
+    ]
+    other = [replace(p, export_format="excel") if p.ils_code == "9" else p for p in periods]
+    warehouse = Warehouse(World(other, day("2023-06-01")))
+    assert warehouse.rows("SELECT export_format FROM marts.dim_branch ORDER BY branch") == [("dnb_tsv",), ("excel",)]
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "announced"),
+    [("A", "requested", False), ("Z", "cancelled", False), *((status, "in_transit", True) for status in "TOBUR")],
+)
+def test_what_the_supplier_says_without_a_date_of_sending(status: str, state: str, announced: bool) -> None:
+    files = [File("xa", day("2023-03-13")), File("xb", day("2023-03-13"))]
+    told = Row(1, "7", "1", "01", status, "2023-03-13 12:00")
+    receipt = Row(2, "7", "1", "01", "O", "2023-03-13 12:00", received="2023-03-13 12:00")
+    sending = Warehouse(World(PLAIN, day("2023-04-01"), files, [told]))
+    assert list(sending.states().values()) == [state]
+    both = Warehouse(World(PLAIN, day("2023-04-01"), files, [told, receipt]))
+    assert both.rows("SELECT state, is_unannounced FROM marts.fct_leg") == [("delivered", not announced)]
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "closed"),
+    [("Z", "cancelled", (dt.datetime(2023, 3, 15, 9), "5")), ("A", "in_transit", (None, None))],
+)
+def test_a_closed_row_without_supplier_closes_the_leg_with_its_own_date_and_reason(
+    status: str, state: str, closed: tuple[object, object]
+) -> None:
+    files = [File("xa", day("2023-03-13")), File("xb", day("2023-03-15"))]
+    sent = Row(1, "7", "1", "01", "T", "2023-03-13 12:00", "2023-03-13 12:00")
+    word = Row(2, "7", "", "01", status, "2023-03-15 12:00", closed="2023-03-15 09:00", reason="5")
+    warehouse = Warehouse(World(PLAIN, day("2023-04-01"), files, [sent, word]))
+    assert warehouse.rows("SELECT state, closed_at, close_reason FROM marts.fct_leg") == [(state, *closed)]
+
+
+def test_a_reservation_number_of_another_organisation_is_another_reservation() -> None:
+    """Two suppliers for it in one organisation say nothing of the leg with the same number in the other."""
+    files = [File(branch, day("2023-03-13")) for branch in ("xa", "xb", "ya")]
+    rows = [
+        Row(2, "7", "1", "01", "T", "2023-03-13 10:00", "2023-03-13 09:00"),
+        Row(2, "7", "2", "01", "T", "2023-03-13 12:00", "2023-03-13 11:00"),
+        Row(3, "7", "1", "001", "T", "2023-03-13 11:00", "2023-03-13 10:00"),
+    ]
+    assert Warehouse(World(PLAIN, day("2023-04-01"), files, rows)).states() == {
+        ("X", "7", "xa"): "superseded",
+        ("X", "7", "yb"): "in_transit",
+        ("Y", "7", "xa"): "in_transit",
+    }
+
+
+@pytest.mark.parametrize(("supplier", "state"), [("xa", "delivered"), ("xb", "local")])
+def test_a_leg_bears_when_it_was_received_and_collected(supplier: str, state: str) -> None:
+    code = {"xa": "1", "xb": "01"}[supplier]
+    row = Row(1, "7", code, "01", "U", "2023-03-14 12:00", "2023-03-13 09:00", "2023-03-14 10:00",
+              collected="2023-03-14 12:00")  # fmt: skip
+    warehouse = Warehouse(World(PLAIN, day("2023-04-01"), [File("xb", day("2023-03-14"))], [row]))
+    assert warehouse.rows("SELECT state, received_at, collected_at FROM marts.fct_leg") == [
+        (state, dt.datetime(2023, 3, 14, 10), dt.datetime(2023, 3, 14, 12))
+    ]
