@@ -11,6 +11,9 @@ kill     a night is killed (SIGKILL) at a random moment of a random phase, or ex
          rename or half a write. The published file is then yesterday's or today's, whole; and one clean run later every
          published table is what it would have been, every file and every row is there once.
 readers  eight processes read without pause while nights publish: no error, no half-built state, never an older one.
+files    damaged exports of all formats: no crash, every row accounted for, and what an independent reader makes of them
+         (bench/mutated_files.py).
+canaries personal data planted everywhere, in nights that go well and wrong: found nowhere (bench/canaries.py).
 """
 
 from __future__ import annotations
@@ -611,9 +614,31 @@ class Part:
     short: int
 
 
+def files(rounds: int, seed: int) -> dict[str, object]:
+    """Damaged exports against the independent reader."""
+    from bench import mutated_files
+
+    found = mutated_files.run(rounds, seed)
+    if found["disagreements"]:
+        raise Broken(f"{len(found['disagreements'])} disagreements, the first: {found['disagreements'][0]}")
+    return found
+
+
+def canaries(rounds: int, seed: int) -> dict[str, object]:
+    """Personal canaries."""
+    from bench import canaries as planted
+
+    found = planted.run(rounds, seed)
+    if found["failures"]:
+        raise Broken(f"{len(found['failures'])} leaks, the first: {found['failures'][0]}")
+    return found
+
+
 PARTS = {
-    "kill": Part(kill, 300, 20),
+    "kill": Part(kill, 300, 10),
     "readers": Part(readers, 100, 10),
+    "files": Part(files, 10_000, 500),
+    "canaries": Part(canaries, 4, 1),
 }
 
 
