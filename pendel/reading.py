@@ -207,7 +207,7 @@ def read_files(raw: Path, files: Sequence[FoundFile], known: set[str], reference
     """Read files of one or more branches, in order of arrival.
 
     `known` holds what was read before (`known_as`): the same bytes again are skipped, not parsed.
-    Raises OSError when a file cannot be got at; the caller may try again.
+    Raises OSError when a file cannot be got at, or its folder is gone; the caller may try again.
     """
     known = set(known)
     deliveries: list[Delivery] = []
@@ -218,6 +218,8 @@ def read_files(raw: Path, files: Sequence[FoundFile], known: set[str], reference
             try:
                 delivery, rows = _deliver(raw, file, known, reference)
             except FileNotFoundError:
+                if not os.path.isdir(os.path.dirname(f"{raw}/{file.path}")):
+                    raise OSError(errno.ENOENT, "the folder is gone") from None  # a share that was disconnected, say
                 continue  # taken away since the folder was listed: nothing was delivered
         deliveries.append(delivery)
         contents.append(rows)
