@@ -466,6 +466,7 @@ def _enter(
             rejected.add((branch, sha256, reason))
         if reason in UNREAD:
             unread[key] = file_id
+    shown = functools.cache(functools.partial(safe_path, reference=reference))
     arrived = sorted(
         ((d, b, i) for b, batch in enumerate(batches) for i, d in enumerate(batch.deliveries)),
         key=lambda item: item[0].file.arrival,
@@ -481,7 +482,7 @@ def _enter(
         if known and d.verdict == "skipped":
             touched.append((known[0], d.file.mtime_ns))
             continue
-        verdict, branch = d.verdict, safe_path(d.file.branch, reference)
+        verdict, branch = d.verdict, shown(d.file.branch)
         if known:
             file_id = known[0]  # it was rejected, and is tried again under another register or format
         else:
@@ -496,7 +497,7 @@ def _enter(
         numbered.append((file_id, d))
         broken += [(file_id, row) for row in d.broken_rows]
         ledger.append(
-            (file_id, run.run_id, branch, safe_path(d.file.path, reference),
+            (file_id, run.run_id, branch, shown(d.file.path),
              path_key(d.file.path), d.file.size_bytes, d.file.mtime_ns,
              d.file.arrived_at or _clock(d.file.mtime_ns, zone), d.sha256,
              d.format, d.export_date, verdict, d.reason, json.dumps(d.detail), by, d.rows_read, 0, 0, d.rows_duplicate,
@@ -553,9 +554,10 @@ def _parsed(name: str, spec: ExportFormat) -> str:
     text = _delivered(name)
     readings = []
     for pattern in [spec.datetime_format] + ([CELL_DATETIME_FORMAT] if spec.container == "xlsx" else []):
-        form = re.sub("%[mdHMS]", "00", pattern.replace("%Y", "0000"))
-        digits = f"translate({text}, '123456789', '000000000')"  # DuckDB takes a blank for a digit
-        readings.append(f"CASE WHEN {digits} = {_quote(form)} THEN try_strptime({text}, {_quote(pattern)}) END")
+        # DuckDB takes a blank for a digit
+        form = re.sub("%[mdHMS]", "[0-9]{2}", re.escape(pattern).replace("%Y", "[0-9]{4}"))
+        sound = f"regexp_full_match({text}, {_quote(form)})"
+        readings.append(f"CASE WHEN {sound} THEN try_strptime({text}, {_quote(pattern)}) END")
     return f"coalesce({', '.join(readings)}, NULL)"
 
 
@@ -626,11 +628,12 @@ def _incoming_sql(transit_warning_days: int) -> str:
     -- nine digits that pass the eleven test of citizen service numbers, or an e-mail address
     CREATE MACRO eleven_test(digits) AS digits <> '000000000' AND
       (list_sum([(10 - i) * digits[i]::INT FOR i IN range(1, 9)]) - digits[9]::INT) % 11 = 0;
-    CREATE MACRO looks_personal(value) AS regexp_matches(value, '@|[0-9]{{9}}') AND (
-      regexp_matches(value, '[^@\\s|]+@[^@\\s|]+\\.[^@\\s|]+')
-      OR CASE WHEN regexp_matches(value, '(^|[^0-9])[0-9]{{9}}($|[^0-9])')
-              THEN list_bool_or([eleven_test(part) FOR part IN regexp_split_to_array(value, '[^0-9]+')
-                                 IF len(part) = 9]) ELSE false END);
+    CREATE MACRO looks_personal(value) AS
+      CASE WHEN regexp_matches(value, '@|(^|[^0-9])[0-9]{{9}}($|[^0-9])')
+           THEN regexp_matches(value, '[^@\\s|]+@[^@\\s|]+\\.[^@\\s|]+')
+             OR coalesce(list_bool_or([eleven_test(part) FOR part IN regexp_split_to_array(value, '[^0-9]+')
+                                       IF len(part) = 9]), false)
+           ELSE false END;
     CREATE TABLE incoming AS
     WITH typed AS (
       SELECT *,
