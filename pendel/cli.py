@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import click
 
 from pendel import __version__
-from pendel.places import Busy, Places, UserError, discreet
+from pendel.places import SIMULATED, Busy, Places, UserError, discreet
 from pendel.words import LANGUAGES, _, number, set_language
 
 PUBLISHED, HELD_BACK, USAGE, NO_DATA, BUSY = 0, 1, 2, 3, 4
@@ -45,10 +45,6 @@ ROOM = 50_000_000
 
 YES = {"yes", "y", "ja", "j"}
 """What agrees, in every language."""
-
-
-MARKER = ".simulated"
-"""In a raw folder: its exports are simulated, and what is made of them says so."""
 
 
 class Translated(click.Command):
@@ -197,7 +193,7 @@ def demo(places: Places, year: int) -> None:
 
 
 def _is_simulated(places: Places) -> bool:
-    return (places.raw / MARKER).exists()
+    return (places.raw / SIMULATED).exists()
 
 
 def _further(places: Places) -> str:
@@ -220,7 +216,7 @@ def _simulate(places: Places, year: int, seed: int, imperfections: bool, truth: 
             raise UserError("{error}", error=error) from None
         except OSError as error:
             raise UserError("{folder} cannot be written: {error}", folder=places.raw, error=error.strerror) from None
-    (places.raw / MARKER).write_text("simulated exports: pendel\n", encoding="utf-8")
+    (places.raw / SIMULATED).write_text("simulated exports: pendel\n", encoding="utf-8")
     click.echo(
         _("{files} simulated exports with {rows} rows in {folder}").format(
             files=number(made.files), rows=number(made.rows), folder=places.raw
@@ -674,6 +670,46 @@ def purge(places: Places, older_than: str, yes: bool) -> None:
             "{n} files could not be removed, or changed meanwhile. Are they open in another program, or read-only?",
             n=len(planned.files) - len(gone),
         )
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@with_places
+def backup(places: Places, file: Path) -> None:
+    """Write all that another machine needs to one file (.zip), except the raw exports.
+
+    The store in it holds their rows; the exports themselves tell who reads what.
+    """
+    from pendel import backup, bronze
+    from pendel.figures import today
+    from pendel.reference import read_reference
+
+    run = bronze.Run.start(today(read_reference(places.reference).parameters.time_zone))
+    with bronze.locked(places, run):
+        made = backup.back_up(places, file.resolve(), run.started_at)
+    text = _("{n} files are in {file} ({megabytes} MB), and were read again.")
+    click.echo(text.format(n=number(made["files"]), file=file, megabytes=number(max(1, made["size_bytes"] // 10**6))))
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@with_places
+def restore(places: Places, file: Path) -> None:
+    """Make an installation again from a backup, here or on another machine.
+
+    Nothing is put over a store that is there. The figures are those of the night before the backup; the next run takes
+    in what was delivered since.
+    """
+    from pendel import backup, bronze
+    from pendel.words import date
+
+    now = dt.datetime.now(dt.UTC)
+    with bronze.locked(places, bronze.Run.start(now.date())):
+        made_at = backup.restore(places, file.resolve())
+    text = _(
+        "Everything is as it was on {date}. Put the exports that came later in {folder}, and run `pendel nightly`."
+    )
+    click.echo(text.format(date=date(made_at.date()), folder=places.raw))
 
 
 def _error(error: UserError) -> str:

@@ -10,6 +10,9 @@ PROJECT = Path(__file__).resolve().parent.parent
 SQL = PROJECT / "sql"
 EXPECTATIONS = PROJECT / "expectations"
 
+SIMULATED = ".simulated"
+"""In a raw folder: its exports are simulated, and what is made of them says so."""
+
 
 class UserError(Exception):
     """Something a user can mend. The message says what is wrong, where, and what to do.

@@ -31,7 +31,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 YEAR = 2023
 COMMANDS = [
     "", "demo", "nightly", "rebuild", "kpi", "status", "quarantine", "trace", "query", "diff", "close-year", "simulate",
-    "purge",
+    "purge", "backup", "restore",
 ]  # fmt: skip
 BRANCHES = """\
 branch,name,organisation,municipality,ils_code,export_format,opened_on,closed_on,latitude,longitude,isil,note
@@ -163,7 +163,7 @@ def names() -> set[str]:
     return found
 
 
-ALSO_DUTCH = {"en", "in", "is", "late", "of", "parameters", "project", "register"}
+ALSO_DUTCH = {"en", "in", "is", "late", "of", "parameters", "project", "register", "zip"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
