@@ -33,7 +33,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pendel.contracts import ExportFormat, Rule, columns, export_formats, rules
-from pendel.places import Busy, Damaged, Places, UserError
+from pendel.places import NO_EXTENSIONS, Busy, Damaged, Places, UserError, escaped
 from pendel.reading import (
     CELL_DATETIME_FORMAT,
     UNREAD,
@@ -231,7 +231,7 @@ def _is_sound(path: Path) -> bool:
         return True
     try:
         with duckdb.connect(config=_CONFIG) as con:
-            con.execute(f"ATTACH {_quote(str(path))} AS store (READ_ONLY)")
+            con.execute(f"ATTACH '{escaped(path)}' AS store (READ_ONLY)")
             for (table,) in con.execute(
                 "SELECT table_name FROM duckdb_tables() WHERE database_name = 'store'"
             ).fetchall():
@@ -249,11 +249,7 @@ def _is_damage(error: duckdb.Error) -> bool:
     return not any(text in str(error) for text in elsewhere)
 
 
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "memory_limit": "700MB",
-}
+_CONFIG = NO_EXTENSIONS | {"memory_limit": "700MB"}
 
 
 def path_key(path: str) -> str:
@@ -274,7 +270,7 @@ def _workshop(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
     con = duckdb.connect(config=_CONFIG | {"temp_directory": str(places.spill)})
     is_open = False
     try:
-        con.execute(f"ATTACH {_quote(str(places.bronze))} AS bronze")
+        con.execute(f"ATTACH '{escaped(places.bronze)}' AS bronze")
         con.execute(SCHEMA)
         is_open = True
         yield con

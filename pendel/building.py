@@ -28,7 +28,7 @@ import pandas as pd
 from pendel.bronze import INSTANTS, Run
 from pendel.contracts import PLACES_OF_A_ROW, columns, corrections, export_formats, kpis, rules, sql_files, tables
 from pendel.gates import CheckResult
-from pendel.places import EXPECTATIONS, SQL, Places, UserError
+from pendel.places import EXPECTATIONS, NO_EXTENSIONS, SQL, Places, UserError, escaped
 from pendel.reference import Reference, public_holidays
 
 MAY_READ = {
@@ -162,6 +162,16 @@ def models() -> tuple[Model, ...]:
                 raise ValueError(f"{model.relation} reads {read}, which is not there")
     sorter = graphlib.TopologicalSorter({m.relation: {r for r in m.reads if r in found} for m in found.values()})
     return tuple(found[relation] for relation in sorter.static_order())
+
+
+def upstream(relation: str) -> list[Model]:
+    """A relation's model and all that it rests on, in the order in which they can be built."""
+    found, needed = [], {relation}
+    for model in reversed(models()):
+        if model.relation in needed:
+            found.append(model)
+            needed |= model.reads
+    return found[::-1]
 
 
 def create_models(con: duckdb.DuckDBPyConnection, chosen: Sequence[Model] | None = None) -> None:
@@ -366,14 +376,7 @@ def built(places: Places, reference: Reference, run: Run, afresh: bool = False) 
     for left_over in places.warehouse.glob("pendel.building-*"):
         left_over.unlink()  # of a run that was killed; the lock is ours
     path = places.warehouse / f"pendel.building-{run.run_id}.duckdb"
-    con = duckdb.connect(
-        config={
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "memory_limit": "1GB",
-            "temp_directory": str(places.spill),
-        }
-    )
+    con = duckdb.connect(config=NO_EXTENSIONS | {"memory_limit": "1GB", "temp_directory": str(places.spill)})
     try:
         con.execute(f"ATTACH '{escaped(places.bronze)}' AS store (READ_ONLY)")
         for schema in ("bronze", "staging", "reference"):
@@ -489,11 +492,6 @@ def _years(con: duckdb.DuckDBPyConnection) -> set[int]:
         """
     ).fetchall()
     return {year for (year,) in found}
-
-
-def escaped(path: Path) -> str:
-    """A path within quotes of SQL."""
-    return str(path).replace("'", "''")
 
 
 def finish(build: Build, run: Run, results: Sequence[CheckResult]) -> None:

@@ -20,10 +20,10 @@ import duckdb
 from pendel import building
 from pendel.bronze import Run
 from pendel.building import Build, changed_ingredients, ingredients
-from pendel.contracts import sql_files
-from pendel.figures import NoFigures, published
+from pendel.contracts import sql_file
+from pendel.figures import NoFigures, dicts, published
 from pendel.gates import CheckResult
-from pendel.places import Places, UserError
+from pendel.places import NO_EXTENSIONS, Places, UserError, escaped
 from pendel.reference import Reference
 
 FIGURES = (
@@ -41,15 +41,14 @@ def record(places: Places, build: Build, reference: Reference, run: Run, results
     folder.mkdir(parents=True, exist_ok=True)
     con.execute(
         f"COPY (SELECT {FIGURES}, value FROM kpi.value WHERE dimension <> 'lane' ORDER BY ALL) "
-        f"TO '{building.escaped(folder / 'figures.parquet')}' (FORMAT parquet, COMPRESSION zstd)"
+        f"TO '{escaped(folder / 'figures.parquet')}' (FORMAT parquet, COMPRESSION zstd)"
     )
-    inputs = con.execute(
+    taken_in = dicts(
+        con,
         "SELECT file_id, branch, path AS file, path_key, sha256, size_bytes, arrived_at, export_date, verdict "
         "FROM store.file WHERE run_id = ? ORDER BY file_id",
         [run.run_id],
     )
-    names = [column[0] for column in inputs.description or []]
-    taken_in = [dict(zip(names, row, strict=True)) for row in inputs.fetchall()]
     relations = [
         f"{schema}.{table}"
         for schema, table in con.execute(
@@ -122,7 +121,7 @@ def close_year(places: Places, reference: Reference, year: int, closed_by: str) 
     places.closed.mkdir(parents=True, exist_ok=True)
     with duckdb.connect() as writer:
         writer.register("figures", figures)
-        target = building.escaped(places.closed / f"{year}.parquet")
+        target = escaped(places.closed / f"{year}.parquet")
         writer.execute(f"COPY (FROM figures) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
     closing = {
         "year": year,
@@ -187,17 +186,16 @@ def diff(places: Places, reference: Reference, one: str | None, other: str | Non
     if order.index(first["run_id"]) > order.index(second["run_id"]):
         first, second = second, first
     with duckdb.connect() as con:
-        figures = con.execute(
-            (next(file.sql for file in sql_files("history") if file.name == "figures_changed")),
+        changed = dicts(
+            con,
+            sql_file("history", "figures_changed").sql,
             {
                 "before": str(places.runs / first["run_id"] / "figures.parquet"),
                 "after": str(places.runs / second["run_id"] / "figures.parquet"),
             },
         )
-        names = [column[0] for column in figures.description or []]
-        units = _units(reference)
-        changed = [dict(zip(names, row, strict=True)) for row in figures.fetchall()]
-        changed = [figure | {"unit": units.get(figure["kpi"], "reservations")} for figure in changed]
+    units = _units(reference)
+    changed = [figure | {"unit": units.get(figure["kpi"], "reservations")} for figure in changed]
     return {
         "from": {"run_id": first["run_id"], "as_of": first["as_of"]},
         "to": {"run_id": second["run_id"], "as_of": second["as_of"]},
@@ -213,10 +211,8 @@ def _units(reference: Reference) -> dict[str, str]:
 
 
 def _store(places: Places) -> duckdb.DuckDBPyConnection:
-    con = duckdb.connect(
-        config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "memory_limit": "1GB"}
-    )
-    con.execute(f"ATTACH '{building.escaped(places.bronze)}' AS store (READ_ONLY)")
+    con = duckdb.connect(config=NO_EXTENSIONS | {"memory_limit": "1GB"})
+    con.execute(f"ATTACH '{escaped(places.bronze)}' AS store (READ_ONLY)")
     return con
 
 
@@ -251,7 +247,6 @@ def _files_between(
                     JOIN side.new_file AS n USING (branch, format, export_date)))
             """
         )
-        needed = _upstream("marts.fct_leg")
         run = Run(second["run_id"], dt.datetime(1970, 1, 1), dt.date.fromisoformat(second["as_of"]))
         for side in ("before", "after"):
             for schema in ("bronze", "staging", "reference", "marts"):
@@ -259,20 +254,8 @@ def _files_between(
             con.execute(f"CREATE VIEW bronze.file AS FROM memory.side.{side}_file")
             con.execute("CREATE VIEW bronze.row AS FROM memory.side.row SEMI JOIN bronze.file USING (file_id)")
             building.load_reference(con, reference, run)
-            building.create_models(con, [model for model in building.models() if model.relation in needed])
+            building.create_models(con, building.upstream("marts.fct_leg"))
             con.execute(f"CREATE TABLE side.{side}_leg AS FROM marts.fct_leg")
-            con.execute(f"CREATE TABLE side.{side}_state AS SELECT file_id, is_active FROM staging.file")
             for schema in ("marts", "staging", "bronze", "reference"):
                 con.execute(f"DETACH {schema}")
-        found = con.execute(next(file.sql for file in sql_files("history") if file.name == "deliveries_changed"))
-        names = [column[0] for column in found.description or []]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
-
-def _upstream(relation: str) -> set[str]:
-    """A relation and all models that it rests on."""
-    found = {relation}
-    for model in reversed(building.models()):
-        if model.relation in found:
-            found |= {read for read in model.reads if not read.startswith(("bronze.", "reference."))}
-    return found
+        return dicts(con, sql_file("history", "deliveries_changed").sql)

@@ -10,6 +10,12 @@ PROJECT = Path(__file__).resolve().parent.parent
 SQL = PROJECT / "sql"
 EXPECTATIONS = PROJECT / "expectations"
 
+NO_EXTENSIONS: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
+"""How every DuckDB connection of the pipeline is opened: nothing is fetched, nothing is loaded from elsewhere."""
+
 
 class UserError(Exception):
     """Something a user can mend. The message says what is wrong, where, and what to do.
@@ -51,6 +57,11 @@ def discreet(error: Exception) -> Exception:
 
 class Damaged(UserError):
     """The bronze store cannot be read, or is not the one that the runs filled: `pendel rebuild` makes it again."""
+
+
+def escaped(path: Path) -> str:
+    """A path within single quotes of SQL."""
+    return str(path).replace("'", "''")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from pendel import building, figures, trace
+from pendel import building, contracts, figures, trace
 from pendel.places import Busy, Places, UserError
 from pendel.simulate import simulate
 from tests import othernetwork
@@ -91,7 +91,7 @@ def test_every_figure_is_what_its_rows_make(places: Places) -> None:
     seen = Counter[str]()
     with figures.published(places) as con:
         for name, which in (("leg", "<>"), ("feed_day", "=")):
-            sql = next(file.sql for file in trace.sql_files("trace") if file.name == name)
+            sql = contracts.sql_file("trace", name).sql
             # the parameters become columns: all figures in one question
             rows = re.sub(r"\$(\w+)", r"v.\1", re.sub("^ *--.*", "", sql, flags=re.M))
             for kpi, dimension, unit, value, values in con.execute(
@@ -116,7 +116,7 @@ def test_every_figure_is_what_its_rows_make(places: Places) -> None:
 
 def test_the_selection_names_every_figure() -> None:
     """A figure that the selection does not know would be shown without any row."""
-    sql = next(file.sql for file in trace.sql_files("trace") if file.name == "leg")
+    sql = contracts.sql_file("trace", "leg").sql
     for kpi in trace_kpis():
         assert f"'{kpi}'" in sql or kpi == trace.FEED, kpi
 
