@@ -73,7 +73,7 @@ def night(places: Places, as_of: dt.date) -> dict[str, float]:
         results = gates.check_build(build.con, build.renewed)
         lap("check")
         building.finish(build, run, results)
-        history.record(places, build, reference, run, results)
+        history.record(places, build, run, results)
         figures.summary(build.con)
         building.publish(build, places)
         lap("publish")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -17,7 +16,7 @@ from typing import Any
 
 import duckdb
 
-from pendel.places import NO_EXTENSIONS, Places, UserError
+from pendel.places import NO_EXTENSIONS, Busy, Places, UserError, escaped, is_held, write_whole
 
 FILE_STATES = ["accepted", "partly_accepted", "rejected", "superseded", "skipped"]
 LEG_STATES = ["requested", "in_transit", "delivered", "local", "unconfirmed", "cancelled", "superseded"]
@@ -69,6 +68,21 @@ def published(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
             "{file} cannot be read: {error}. If it is damaged, run `pendel nightly`: it builds it again.",
             file=places.published,
             error=str(error).splitlines()[0],
+        ) from None
+
+
+def attach_store(con: duckdb.DuckDBPyConnection, places: Places) -> None:
+    """Attach bronze, read-only, as `store`. While it is attached no run can write: detach it before computing.
+
+    Raises Busy while a run writes to it, UserError when it cannot be opened for another reason.
+    """
+    try:
+        con.execute(f"ATTACH '{escaped(places.bronze)}' AS store (READ_ONLY)")
+    except duckdb.IOException as error:
+        if is_held(error):
+            raise Busy("{file} is held by a run that is busy. Try again when it is done.", file=places.bronze) from None
+        raise UserError(
+            "{file} cannot be opened: {error}", file=places.bronze, error=str(error).splitlines()[0]
         ) from None
 
 
@@ -178,9 +192,7 @@ class RunResult:
         """Keep the result; a reader sees the old one or the new one, never half."""
         folder = places.runs / self.run_id
         folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / "result.json.draft"
-        draft.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(draft, folder / "result.json")
+        write_whole(folder / "result.json", json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
 
 def last_run(places: Places) -> RunResult | None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from pendel import building
 from pendel.bronze import Run
 from pendel.building import Build, changed_ingredients, ingredients
 from pendel.contracts import sql_file
-from pendel.figures import NoFigures, dicts, published
+from pendel.figures import NoFigures, attach_store, dicts, published
 from pendel.gates import CheckResult
-from pendel.places import NO_EXTENSIONS, Places, UserError, escaped
+from pendel.places import NO_EXTENSIONS, Places, UserError, escaped, write_whole
 from pendel.reference import Reference
 
 FIGURES = (
@@ -32,7 +32,7 @@ FIGURES = (
 """What tells one figure from another."""
 
 
-def record(places: Places, build: Build, reference: Reference, run: Run, results: Sequence[CheckResult]) -> Path:
+def record(places: Places, build: Build, run: Run, results: Sequence[CheckResult]) -> Path:
     """Write the manifest and the figures of a run whose warehouse is built and checked, published or not.
 
     Returns the manifest's path. What is written last is the manifest: where it is, the run's figures are too.
@@ -61,13 +61,12 @@ def record(places: Places, build: Build, reference: Reference, run: Run, results
         "started_at_utc": f"{run.started_at:%Y-%m-%dT%H:%M:%SZ}",
         "as_of": str(run.as_of),
         "inputs": taken_in,
-        "ingredients": ingredients(reference),
+        "ingredients": build.ingredients,
         "rows": {name: _one(con, f"SELECT count(*) FROM {name}") for name in relations},
         "gates": [dataclasses.asdict(result) for result in results],
     }
-    draft = folder / "manifest.json.draft"
-    draft.write_text(json.dumps(manifest, indent=1, default=str, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(draft, folder / "manifest.json")
+    text = json.dumps(manifest, indent=1, default=str, ensure_ascii=False)
+    write_whole(folder / "manifest.json", text + "\n")
     return folder / "manifest.json"
 
 
@@ -132,9 +131,7 @@ def close_year(places: Places, reference: Reference, year: int, closed_by: str) 
         "figures": len(figures),
         "ingredients": made_by,
     }
-    draft = kept.with_suffix(".draft")
-    draft.write_text(json.dumps(closing, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(draft, kept)
+    write_whole(kept, json.dumps(closing, indent=1, ensure_ascii=False) + "\n")
     return closing
 
 
@@ -174,7 +171,8 @@ def diff(places: Places, reference: Reference, one: str | None, other: str | Non
 
     Returns `from` and `to` (run_id, as_of), `figures` (kpi, year, month, dimension, before, after, difference, unit),
     `rules` (what changed of SQL, contracts, reference data, libraries) and `files` (branch, file, export_date, and the
-    deliveries that appeared and vanished by each, by the rules of now). Raises UserError for an unknown run.
+    deliveries that appeared and vanished by each, by the rules of now). Raises UserError for an unknown run, Busy
+    while a run writes to bronze.
     """
     if one is None or other is None:
         last = runs(places)[-2:]
@@ -210,10 +208,12 @@ def _units(reference: Reference) -> dict[str, str]:
     return {str(row[0]): str(row[2]) for row in building.kpi_rows(reference)}
 
 
-def _store(places: Places) -> duckdb.DuckDBPyConnection:
-    con = duckdb.connect(config=NO_EXTENSIONS | {"memory_limit": "1GB"})
-    con.execute(f"ATTACH '{escaped(places.bronze)}' AS store (READ_ONLY)")
-    return con
+@contextmanager
+def _store(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An in-memory database with bronze attached, read-only. Raises Busy while a run writes to it."""
+    with duckdb.connect(config=NO_EXTENSIONS | {"memory_limit": "1GB"}) as con:
+        attach_store(con, places)
+        yield con
 
 
 def _files_between(
@@ -247,6 +247,7 @@ def _files_between(
                     JOIN side.new_file AS n USING (branch, format, export_date)))
             """
         )
+        con.execute("DETACH store")  # a night that starts meanwhile must be able to write to it
         run = Run(second["run_id"], dt.datetime(1970, 1, 1), dt.date.fromisoformat(second["as_of"]))
         for side in ("before", "after"):
             for schema in ("bronze", "staging", "reference", "marts"):

@@ -18,8 +18,8 @@ from typing import Any, Literal
 import duckdb
 
 from pendel.contracts import sql_file
-from pendel.figures import NoFigures, dicts, published, rounded
-from pendel.places import NO_EXTENSIONS, Busy, Places, UserError, escaped
+from pendel.figures import NoFigures, attach_store, dicts, published, rounded
+from pendel.places import NO_EXTENSIONS, Places, UserError, escaped
 
 Method = Literal["count", "balance", "share", "median", "p90"]
 """How a figure follows from the values of its rows."""
@@ -263,10 +263,7 @@ def _workshop(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
     con = duckdb.connect(config=NO_EXTENSIONS | {"memory_limit": "1GB"})
     try:
         con.execute(f"ATTACH '{escaped(places.published)}' AS warehouse (READ_ONLY)")
-        try:
-            con.execute(f"ATTACH '{escaped(places.bronze)}' AS store (READ_ONLY)")
-        except duckdb.IOException:
-            raise Busy("{file} is held by a run that is busy. Try again when it is done.", file=places.bronze) from None
+        attach_store(con, places)
         for schema in ("bronze", "staging", "reference"):
             con.execute(f"ATTACH ':memory:' AS {schema}")
         con.execute("USE warehouse")

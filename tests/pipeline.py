@@ -29,7 +29,7 @@ def night(places: Places, as_of: dt.date, checked: bool = False, afresh: bool = 
             if checked:
                 assert gates.decide(results).publish, [result for result in results if not result.passed]
             building.finish(build, run, results)
-            history.record(places, build, reference, run, results)
+            history.record(places, build, run, results)
             summary = figures.summary(build.con)
             building.publish(build, places)
     return summary
