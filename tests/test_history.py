@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -143,10 +144,20 @@ def test_what_a_changed_rule_changed(places: Places, monkeypatch: pytest.MonkeyP
     assert {figure["kpi"] for figure in found["figures"]} == {"within_transit_norm_pct"}
 
 
-def test_nothing_changed(places: Places) -> None:
+def test_nothing_changed(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     night(places, AS_OF)
+    attached = []
+    load = building.load_reference
+
+    def spy(con: duckdb.DuckDBPyConnection, *rest: Any) -> None:
+        attached.extend(name for (name,) in con.execute("SELECT database_name FROM duckdb_databases()").fetchall())
+        load(con, *rest)
+
+    monkeypatch.setattr(building, "load_reference", spy)
     found = history.diff(places, network(places), None, None)
     assert (found["figures"], found["rules"], found["files"]) == ([], [], [])
+    assert attached.count("reference") == 2
+    assert "store" not in attached, "while it is computed, a night can write"
 
 
 def test_a_run_that_is_none(places: Places) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from pendel import building, contracts, figures, trace
+from pendel import building, contracts, figures, history, trace
 from pendel.places import Busy, Places, UserError
 from pendel.simulate import simulate
 from tests import othernetwork
@@ -342,9 +342,14 @@ def test_bronze_that_is_held(simulated: Places, tmp_path: Path, monkeypatch: pyt
         assert process.stdout.readline() == "open\n"
         with pytest.raises(Busy, match="is held by a run that is busy"):
             trace.files(places, "x")
+        with pytest.raises(Busy, match="is held by a run that is busy"):
+            history.runs(places)
         process.communicate("")
     with pytest.raises(UserError, match="is no file that was taken in"):
         trace.files(places, "niets.csv")
+    places.bronze.write_bytes(b"no store")
+    with pytest.raises(UserError, match="cannot be opened"):
+        history.runs(places)
     places.bronze.unlink()
     with pytest.raises(figures.NoFigures, match="what became of a file is kept in it"):
         trace.files(places, "x")
