@@ -15,8 +15,7 @@ import pytest
 from pendel import bronze, building, figures, history
 from pendel.places import Places, UserError
 from pendel.reference import Reference, read_reference
-from pendel.simulate import simulate
-from tests.pipeline import night, places_in
+from tests.pipeline import night, places_in, simulated
 from tests.test_simulate import YEAR, write_reference
 
 AS_OF = dt.date(YEAR + 1, 1, 5)
@@ -30,11 +29,7 @@ HEADER = (
 def year(tmp_path_factory: pytest.TempPathFactory) -> Places:
     """A year of a small network, taken in and published."""
     folder = tmp_path_factory.mktemp("year")
-    reference = write_reference(folder / "reference")
-    simulate(YEAR, folder / "raw", reference)
-    places = places_in(folder, reference)
-    night(places, AS_OF)
-    return places
+    return simulated(folder, write_reference(folder / "reference"), YEAR, AS_OF)
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ from pendel import bronze, figures, reading
 from pendel.places import Damaged, Places, UserError
 from pendel.reference import read_reference
 from pendel.simulate import simulate
-from tests.pipeline import night, places_in
+from tests.pipeline import AS_OF, BRANCHES, PUBLISHED, night, places_in
 from tests.test_cli import Pendel, at, pendel  # noqa: F401
-from tests.test_properties import AS_OF, BRANCHES, PUBLISHED, Network
+from tests.test_properties import Network
 from tests.test_simulate import write_reference
 
 

@@ -22,10 +22,9 @@ from pendel import building, contracts, figures, history, trace
 from pendel.places import Busy, Places, UserError
 from pendel.simulate import simulate
 from tests import othernetwork
-from tests.pipeline import night, places_in
+from tests.pipeline import AS_OF, BRANCHES, PUBLISHED, night, places_in
 from tests.test_cli import Pendel, at, pendel  # noqa: F401
 from tests.test_golden import compare
-from tests.test_properties import AS_OF, BRANCHES, PUBLISHED
 from tests.test_simulate import write_reference
 
 PARTS = ["supplying_organisation", "pickup_organisation", "supplying_branch", "pickup_branch", "branch"]
