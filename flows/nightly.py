@@ -183,7 +183,7 @@ def _night(
     results = check(as_is(made))
     decision = gates.decide(results)
     building.finish(made, run, results)
-    history.record(places, made, network, run, results)
+    history.record(places, made, run, results)
     result.summary = figures.summary(made.con)
     result.held_back_by, result.warnings = decision.held_back_by, decision.warnings
     _report("checked", {"checks": len(results), "held_back_by": decision.held_back_by})

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import monotonic, sleep
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -33,7 +34,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pendel.contracts import ExportFormat, Rule, columns, export_formats, rules
-from pendel.places import Busy, Damaged, Places, UserError
+from pendel.places import NO_EXTENSIONS, Busy, Damaged, Places, UserError, escaped, is_held
 from pendel.reading import (
     CELL_DATETIME_FORMAT,
     UNREAD,
@@ -231,7 +232,7 @@ def _is_sound(path: Path) -> bool:
         return True
     try:
         with duckdb.connect(config=_CONFIG) as con:
-            con.execute(f"ATTACH {_quote(str(path))} AS store (READ_ONLY)")
+            con.execute(f"ATTACH '{escaped(path)}' AS store (READ_ONLY)")
             for (table,) in con.execute(
                 "SELECT table_name FROM duckdb_tables() WHERE database_name = 'store'"
             ).fetchall():
@@ -249,11 +250,7 @@ def _is_damage(error: duckdb.Error) -> bool:
     return not any(text in str(error) for text in elsewhere)
 
 
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "memory_limit": "700MB",
-}
+_CONFIG = NO_EXTENSIONS | {"memory_limit": "700MB"}
 
 
 def path_key(path: str) -> str:
@@ -267,14 +264,40 @@ def judged_by(reference: Reference) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+PATIENCE = 10.0
+"""For how many seconds a run waits for those who read bronze, which they do for a moment."""
+
+
+def _attach(con: duckdb.DuckDBPyConnection, places: Places) -> None:
+    """Attach bronze for writing; the caller holds the lock, so that another process that has it open only reads it.
+
+    Waits until it is let go of. Raises UserError when that takes too long.
+    """
+    until = monotonic() + PATIENCE
+    while True:
+        try:
+            con.execute(f"ATTACH '{escaped(places.bronze)}' AS bronze")
+            return
+        except duckdb.IOException as error:
+            if not is_held(error):
+                raise
+        if monotonic() > until:
+            raise UserError(
+                "{file} is being read by another program, and a run cannot write to it. Close that program (or wait "
+                "until it is done), and run again.",
+                file=places.bronze,
+            )
+        sleep(0.1)
+
+
 @contextmanager
 def _workshop(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
-    """An in-memory database with bronze attached."""
+    """An in-memory database with bronze attached, when nobody reads it any more."""
     # Without a folder of its own, rows not yet judged would be spilled in the folder that the run was started in.
     con = duckdb.connect(config=_CONFIG | {"temp_directory": str(places.spill)})
     is_open = False
     try:
-        con.execute(f"ATTACH {_quote(str(places.bronze))} AS bronze")
+        _attach(con, places)
         con.execute(SCHEMA)
         is_open = True
         yield con

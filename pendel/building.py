@@ -28,7 +28,7 @@ import pandas as pd
 from pendel.bronze import INSTANTS, Run
 from pendel.contracts import PLACES_OF_A_ROW, columns, corrections, export_formats, kpis, rules, sql_files, tables
 from pendel.gates import CheckResult
-from pendel.places import EXPECTATIONS, SQL, Places, UserError
+from pendel.places import EXPECTATIONS, NO_EXTENSIONS, SQL, Places, UserError, escaped
 from pendel.reference import Reference, public_holidays
 
 MAY_READ = {
@@ -164,6 +164,16 @@ def models() -> tuple[Model, ...]:
     return tuple(found[relation] for relation in sorter.static_order())
 
 
+def upstream(relation: str) -> list[Model]:
+    """A relation's model and all that it rests on, in the order in which they can be built."""
+    found, needed = [], {relation}
+    for model in reversed(models()):
+        if model.relation in needed:
+            found.append(model)
+            needed |= model.reads
+    return found[::-1]
+
+
 def create_models(con: duckdb.DuckDBPyConnection, chosen: Sequence[Model] | None = None) -> None:
     """Create the models on a connection that has the schemas `bronze` and `reference`."""
     for model in models() if chosen is None else chosen:
@@ -194,9 +204,16 @@ def kpi_rows(reference: Reference) -> list[tuple[object, ...]]:
     return rows
 
 
-def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Run, closed: Path | None = None) -> None:
+def load_reference(
+    con: duckdb.DuckDBPyConnection,
+    reference: Reference,
+    run: Run,
+    closed: Path | None = None,
+    made_by: dict[str, str] | None = None,
+) -> None:
     """Fill the schema `reference`: what the models know about the network, the formats, the days, this run, and the
-    years that were closed (`history.close_year`, in the folder `closed`).
+    years that were closed (`history.close_year`, in the folder `closed`), with which of the `ingredients` that this
+    build is `made_by` have changed since.
     """
 
     def table(name: str, columns: str, rows: Sequence[Sequence[object]]) -> None:
@@ -247,11 +264,10 @@ def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Ru
         "year INTEGER, closed_at_utc TIMESTAMP, closed_by VARCHAR, run_id VARCHAR, last_file_id INTEGER",
         [(y["year"], y["closed_at_utc"], y["closed_by"], y["run_id"], y["last_file_id"]) for y in years],
     )
-    now = ingredients(reference) if years else {}
     table(
         "changed_ingredient",
         "year INTEGER, name VARCHAR",
-        [(y["year"], name) for y in years for name in changed_ingredients(y["ingredients"], now)],
+        [(y["year"], name) for y in years for name in changed_ingredients(y["ingredients"], made_by or {})],
     )
     con.execute(f"CREATE TABLE reference.frozen_figure ({FIGURE})")
     for y in years:
@@ -322,12 +338,12 @@ def changed_ingredients(before: dict[str, str], after: dict[str, str]) -> list[s
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
 
-def _recipe(con: duckdb.DuckDBPyConnection, reference: Reference, closed: Path) -> str:
+def _recipe(con: duckdb.DuckDBPyConnection, made_by: dict[str, str], closed: Path) -> str:
     """A hash of all that decides on the figures besides the rows and the day of the run."""
     span = con.execute("SELECT min(date), max(date) FROM reference.day").fetchone()
     first = con.execute("SELECT min(year(export_date)) FROM bronze.file WHERE verdict = 'read'").fetchone()
     years = [path.read_text(encoding="utf-8") for path in sorted(closed.glob("*.json"))]
-    return _sha256(json.dumps([ingredients(reference), str(span), str(first), years]).encode())
+    return _sha256(json.dumps([made_by, str(span), str(first), years]).encode())
 
 
 def _sha256(content: bytes) -> str:
@@ -343,6 +359,7 @@ def _sha256_of(path: Path) -> str:
 class Build:
     """A warehouse that is built and not yet published: `con` is open on it, with bronze attached.
 
+    `mark`: what is left beside it when it is published. `ingredients`: what it was made by (see the function).
     `renewed`: relations that were carried over from the published warehouse and of which some rows are new, and the
     relation that holds these alone.
     """
@@ -350,6 +367,7 @@ class Build:
     con: duckdb.DuckDBPyConnection
     path: Path
     mark: dict[str, str]
+    ingredients: dict[str, str]
     renewed: dict[str, str] = field(default_factory=dict)
 
 
@@ -366,31 +384,25 @@ def built(places: Places, reference: Reference, run: Run, afresh: bool = False) 
     for left_over in places.warehouse.glob("pendel.building-*"):
         left_over.unlink()  # of a run that was killed; the lock is ours
     path = places.warehouse / f"pendel.building-{run.run_id}.duckdb"
-    con = duckdb.connect(
-        config={
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "memory_limit": "1GB",
-            "temp_directory": str(places.spill),
-        }
-    )
+    con = duckdb.connect(config=NO_EXTENSIONS | {"memory_limit": "1GB", "temp_directory": str(places.spill)})
     try:
         con.execute(f"ATTACH '{escaped(places.bronze)}' AS store (READ_ONLY)")
         for schema in ("bronze", "staging", "reference"):
             con.execute(f"ATTACH ':memory:' AS {schema}")
         for table in ("run", "file", "row", "quarantine", "warning"):
             con.execute(f"CREATE VIEW bronze.{table} AS SELECT * FROM store.{table}")
-        load_reference(con, reference, run, places.closed)
-        mark = {"run_id": run.run_id, "as_of": str(run.as_of), "recipe": _recipe(con, reference, places.closed)}
+        made_by = ingredients(reference)
+        load_reference(con, reference, run, places.closed, made_by)
+        mark = {"run_id": run.run_id, "as_of": str(run.as_of), "recipe": _recipe(con, made_by, places.closed)}
         before = None if afresh else _carried_over(con, places, path, mark["recipe"])
         if before is None:
             con.execute(f"ATTACH '{escaped(path)}' AS warehouse (STORAGE_VERSION '{STORAGE_VERSION}')")
             con.execute("USE warehouse")
             con.execute("CREATE SCHEMA marts; CREATE SCHEMA kpi; CREATE SCHEMA quality")
             create_models(con)
-            yield Build(con, path, mark)
+            yield Build(con, path, mark, made_by)
         else:
-            yield Build(con, path, mark, _renew(con, before, run.as_of))
+            yield Build(con, path, mark, made_by, _renew(con, before, run.as_of))
     finally:
         con.close()
         path.unlink(missing_ok=True)
@@ -489,11 +501,6 @@ def _years(con: duckdb.DuckDBPyConnection) -> set[int]:
         """
     ).fetchall()
     return {year for (year,) in found}
-
-
-def escaped(path: Path) -> str:
-    """A path within quotes of SQL."""
-    return str(path).replace("'", "''")
 
 
 def finish(build: Build, run: Run, results: Sequence[CheckResult]) -> None:

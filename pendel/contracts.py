@@ -122,6 +122,12 @@ def sql_files(folder: str) -> tuple[SqlFile, ...]:
     return tuple(found)
 
 
+def sql_file(folder: str, name: str) -> SqlFile:
+    """One file of a folder of `sql/`. Raises ValueError when it is not there."""
+    (found,) = (file for file in sql_files(folder) if file.name == name)
+    return found
+
+
 @functools.cache
 def columns() -> dict[str, Column]:
     """The canonical columns, in their order."""

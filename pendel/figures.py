@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -17,7 +16,7 @@ from typing import Any
 
 import duckdb
 
-from pendel.places import Places, UserError
+from pendel.places import NO_EXTENSIONS, Busy, Places, UserError, escaped, is_held, write_whole
 
 FILE_STATES = ["accepted", "partly_accepted", "rejected", "superseded", "skipped"]
 LEG_STATES = ["requested", "in_transit", "delivered", "local", "unconfirmed", "cancelled", "superseded"]
@@ -51,10 +50,9 @@ def published(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
         with duckdb.connect(
             str(places.published),
             read_only=True,
-            config={
+            config=NO_EXTENSIONS
+            | {
                 "enable_external_access": "false",
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
                 "memory_limit": "1GB",
                 "threads": "2",
                 "temp_directory": "",  # what does not fit in memory is refused, and fills no disk
@@ -73,7 +71,23 @@ def published(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
         ) from None
 
 
-def _dicts(con: duckdb.DuckDBPyConnection, sql: str, parameters: object = None) -> list[dict[str, Any]]:
+def attach_store(con: duckdb.DuckDBPyConnection, places: Places) -> None:
+    """Attach bronze, read-only, as `store`. While it is attached no run can write: detach it before computing.
+
+    Raises Busy while a run writes to it, UserError when it cannot be opened for another reason.
+    """
+    try:
+        con.execute(f"ATTACH '{escaped(places.bronze)}' AS store (READ_ONLY)")
+    except duckdb.IOException as error:
+        if is_held(error):
+            raise Busy("{file} is held by a run that is busy. Try again when it is done.", file=places.bronze) from None
+        raise UserError(
+            "{file} cannot be opened: {error}", file=places.bronze, error=str(error).splitlines()[0]
+        ) from None
+
+
+def dicts(con: duckdb.DuckDBPyConnection, sql: str, parameters: object = None) -> list[dict[str, Any]]:
+    """The rows of a query, each a dictionary by the names of its columns."""
     result = con.execute(sql, parameters)
     names = [column[0] for column in result.description or []]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
@@ -95,11 +109,11 @@ def key_figures(places: Places, year: int | None, month: int | None, by: str) ->
     Raises NoFigures when there are none of that period.
     """
     with published(places) as con:
-        run = _dicts(con, "SELECT run_id, started_at_utc, as_of FROM quality.run WHERE is_this_run")[0]
+        run = dicts(con, "SELECT run_id, started_at_utc, as_of FROM quality.run WHERE is_this_run")[0]
         if year is None:
             newest = con.execute("SELECT max(year) FROM kpi.value").fetchone()
             year = newest[0] if newest and newest[0] else run["as_of"].year
-        rows = _dicts(
+        rows = dicts(
             con,
             """
             SELECT v.*, d.label_nl, d.label_en, p.published, p.difference
@@ -132,12 +146,12 @@ def key_figures(places: Places, year: int | None, month: int | None, by: str) ->
                 "dimension": {"month": f"{year}-{row['month']:02}"}
                 if by == "month"
                 else {name: row[name] for name in DIMENSIONS[by]},
-                "value": _number(row["value"], row["unit"]),
+                "value": rounded(row["value"], row["unit"]),
                 "unit": row["unit"],
                 "label": {"nl": row["label_nl"], "en": row["label_en"]},
                 "completeness": None if row["completeness"] is None else round(row["completeness"], 6),
-                "published": _number(row["published"], row["unit"]),
-                "difference": _number(row["difference"], row["unit"]),
+                "published": rounded(row["published"], row["unit"]),
+                "difference": rounded(row["difference"], row["unit"]),
             }
             for row in rows
         ],
@@ -150,7 +164,8 @@ def branch_names(places: Places) -> dict[str, str]:
         return dict(con.execute("SELECT branch, name FROM marts.dim_branch").fetchall())
 
 
-def _number(value: float | None, unit: str) -> int | float | None:
+def rounded(value: float | None, unit: str) -> int | float | None:
+    """A figure as it is shown to programs: whole where its unit counts something, else to six digits."""
     if value is None:
         return None
     return round(value) if unit in WHOLE_UNITS else round(value, 6)
@@ -177,9 +192,7 @@ class RunResult:
         """Keep the result; a reader sees the old one or the new one, never half."""
         folder = places.runs / self.run_id
         folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / "result.json.draft"
-        draft.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(draft, folder / "result.json")
+        write_whole(folder / "result.json", json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
 
 def last_run(places: Places) -> RunResult | None:
@@ -199,13 +212,13 @@ def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         found = dict(con.execute(sql).fetchall())
         return {name: found.get(name, 0) for name in names}
 
-    rows = _dicts(
+    rows = dicts(
         con,
         "SELECT coalesce(sum(rows_read), 0)::INTEGER AS read, coalesce(sum(rows_accepted), 0)::INTEGER AS accepted, "
         "coalesce(sum(rows_quarantined), 0)::INTEGER AS quarantined, "
         "coalesce(sum(rows_duplicate), 0)::INTEGER AS duplicate FROM quality.file",
     )[0]
-    branches = _dicts(
+    branches = dicts(
         con,
         """
         WITH feed AS (
@@ -274,15 +287,15 @@ def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
             con.execute("SELECT rule, count(*) FROM quality.warning GROUP BY rule ORDER BY rule").fetchall()
         ),
         "published_figures": [
-            row | {name: _number(row[name], row["unit"]) for name in ("published", "computed", "difference")}
-            for row in _dicts(
+            row | {name: rounded(row[name], row["unit"]) for name in ("published", "computed", "difference")}
+            for row in dicts(
                 con,
                 "SELECT p.* EXCLUDE (source), coalesce(d.unit, 'reservations') AS unit FROM kpi.published AS p "
                 "LEFT JOIN kpi.definition AS d ON p.kpi = d.kpi ORDER BY p.year, p.kpi",
             )
         ],
-        "corrections": _dicts(con, "SELECT * FROM quality.correction ORDER BY correction"),
-        "closed_years": [_closed_year(con, row) for row in _dicts(con, "SELECT * FROM kpi.closed_year ORDER BY year")],
+        "corrections": dicts(con, "SELECT * FROM quality.correction ORDER BY correction"),
+        "closed_years": [_closed_year(con, row) for row in dicts(con, "SELECT * FROM kpi.closed_year ORDER BY year")],
     }
 
 
@@ -292,7 +305,7 @@ MOST_CAUSES = 5
 
 def _closed_year(con: duckdb.DuckDBPyConnection, closed: dict[str, Any]) -> dict[str, Any]:
     """A closed year, with the figures of the whole year that are computed differently now, and why that may be."""
-    restated = _dicts(
+    restated = dicts(
         con,
         "SELECT r.kpi, d.label_nl, d.label_en, d.unit, r.frozen, r.computed, r.difference FROM kpi.restatement AS r "
         "JOIN kpi.definition AS d ON r.kpi = d.kpi WHERE r.year = ? AND r.month = 0 AND r.dimension = 'total' "
@@ -312,7 +325,7 @@ def _closed_year(con: duckdb.DuckDBPyConnection, closed: dict[str, Any]) -> dict
                 "kpi": row["kpi"],
                 "label": {"nl": row["label_nl"], "en": row["label_en"]},
                 "unit": row["unit"],
-                **{name: _number(row[name], row["unit"]) for name in ("frozen", "computed", "difference")},
+                **{name: rounded(row[name], row["unit"]) for name in ("frozen", "computed", "difference")},
             }
             for row in restated
         ],
@@ -371,7 +384,7 @@ def needs_attention(run: RunResult, sums: dict[str, Any]) -> bool:
 def quarantine(places: Places) -> list[dict[str, Any]]:
     """The rows that are held and the files that were rejected: branch, file, row (None for a file), rule, detail."""
     with published(places) as con:
-        rows = _dicts(
+        rows = dicts(
             con,
             """
             SELECT branch, file, NULL AS row, reason AS rule, detail, export_date FROM quality.file

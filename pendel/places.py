@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,12 @@ EXPECTATIONS = PROJECT / "expectations"
 
 SIMULATED = ".simulated"
 """In a raw folder: its exports are simulated, and what is made of them says so."""
+
+NO_EXTENSIONS: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
+"""How every DuckDB connection of the pipeline is opened: nothing is fetched, nothing is loaded from elsewhere."""
 
 
 class UserError(Exception):
@@ -38,6 +45,11 @@ class Unexpected(RuntimeError):
         self.kind = kind
 
 
+def is_held(error: Exception) -> bool:
+    """Whether DuckDB could not open a file because another process has it open in a way that excludes this one."""
+    return any(text in str(error) for text in ("Could not set lock", "being used by another process"))
+
+
 def discreet(error: Exception) -> Exception:
     """What may be told of an error, in logs and on screens: an OSError without the file's name, of others but a
     UserError the kind and the place alone. Errors quote values, and a value can be a reader's.
@@ -54,6 +66,18 @@ def discreet(error: Exception) -> Exception:
 
 class Damaged(UserError):
     """The bronze store cannot be read, or is not the one that the runs filled: `pendel rebuild` makes it again."""
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file of which a reader sees the old text or the new one, never half."""
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, path)
+
+
+def escaped(path: Path) -> str:
+    """A path within single quotes of SQL."""
+    return str(path).replace("'", "''")
 
 
 @dataclass(frozen=True)

@@ -342,7 +342,7 @@ def test_a_checker_can_run_a_suite_again(warehouse: Warehouse) -> None:
 def test_every_column_is_described_and_every_description_is_of_a_column() -> None:
     warehouse = Warehouse(WORLD)
     run = bronze.Run("night", dt.datetime(2023, 1, 1), WORLD.as_of)
-    building.finish(building.Build(warehouse.con, Path(), {}), run, [CRITICAL, WARNING])
+    building.finish(building.Build(warehouse.con, Path(), {}, {}), run, [CRITICAL, WARNING])
     built: dict[str, list[str]] = {}
     columns = warehouse.rows(
         "SELECT schema_name || '.' || table_name, column_name, comment FROM duckdb_columns() "

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -14,8 +15,7 @@ import pytest
 from pendel import bronze, building, figures, history
 from pendel.places import Places, UserError
 from pendel.reference import Reference, read_reference
-from pendel.simulate import simulate
-from tests.pipeline import night, places_in
+from tests.pipeline import night, places_in, simulated
 from tests.test_simulate import YEAR, write_reference
 
 AS_OF = dt.date(YEAR + 1, 1, 5)
@@ -29,11 +29,7 @@ HEADER = (
 def year(tmp_path_factory: pytest.TempPathFactory) -> Places:
     """A year of a small network, taken in and published."""
     folder = tmp_path_factory.mktemp("year")
-    reference = write_reference(folder / "reference")
-    simulate(YEAR, folder / "raw", reference)
-    places = places_in(folder, reference)
-    night(places, AS_OF)
-    return places
+    return simulated(folder, write_reference(folder / "reference"), YEAR, AS_OF)
 
 
 @pytest.fixture
@@ -143,10 +139,20 @@ def test_what_a_changed_rule_changed(places: Places, monkeypatch: pytest.MonkeyP
     assert {figure["kpi"] for figure in found["figures"]} == {"within_transit_norm_pct"}
 
 
-def test_nothing_changed(places: Places) -> None:
+def test_nothing_changed(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     night(places, AS_OF)
+    attached = []
+    load = building.load_reference
+
+    def spy(con: duckdb.DuckDBPyConnection, *rest: Any) -> None:
+        attached.extend(name for (name,) in con.execute("SELECT database_name FROM duckdb_databases()").fetchall())
+        load(con, *rest)
+
+    monkeypatch.setattr(building, "load_reference", spy)
     found = history.diff(places, network(places), None, None)
     assert (found["figures"], found["rules"], found["files"]) == ([], [], [])
+    assert attached.count("reference") == 2
+    assert "store" not in attached, "while it is computed, a night can write"
 
 
 def test_a_run_that_is_none(places: Places) -> None:

@@ -23,21 +23,8 @@ from pendel import bronze, building, purging
 from pendel.places import Busy, Places
 from pendel.reference import read_reference
 from pendel.simulate import simulate
-from tests.pipeline import night, places_in
+from tests.pipeline import AS_OF, BRANCHES, PUBLISHED, night, places_in
 from tests.test_simulate import write_reference
-
-AS_OF = dt.date(2024, 5, 10)
-
-# Two organisations, three formats, a branch that moves and changes its code; six weeks, so that a night takes a second.
-BRANCHES = """\
-branch,name,organisation,municipality,ils_code,export_format,opened_on,closed_on
-aa,A one,X,,0060,fmb_csv,2024-03-18,2024-04-27
-ab,A two,X,,060,fmb_csv,2024-03-18,2024-03-30
-ab,A two again,X,,061,dnb_tsv,2024-04-15,2024-04-27
-ba,B one,Y,,60,dnb_tsv,2024-03-18,2024-04-27
-bb,B two,Y,,7,excel,2024-03-18,2024-04-27
-"""
-PUBLISHED = "year,kpi,value,source\n2024,deliveries_total,241,none\n2024,deliveries_between_organisations,101,none\n"
 
 FIGURES = {
     "kpi.value": "* EXCLUDE (value, completeness), round(value, 9) AS value, round(completeness, 9) AS completeness",

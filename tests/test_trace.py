@@ -18,14 +18,13 @@ from typing import Any
 import duckdb
 import pytest
 
-from pendel import building, figures, trace
+from pendel import building, contracts, figures, history, trace
 from pendel.places import Busy, Places, UserError
 from pendel.simulate import simulate
 from tests import othernetwork
-from tests.pipeline import night, places_in
+from tests.pipeline import AS_OF, BRANCHES, PUBLISHED, night, places_in
 from tests.test_cli import Pendel, at, pendel  # noqa: F401
 from tests.test_golden import compare
-from tests.test_properties import AS_OF, BRANCHES, PUBLISHED
 from tests.test_simulate import write_reference
 
 PARTS = ["supplying_organisation", "pickup_organisation", "supplying_branch", "pickup_branch", "branch"]
@@ -91,7 +90,7 @@ def test_every_figure_is_what_its_rows_make(places: Places) -> None:
     seen = Counter[str]()
     with figures.published(places) as con:
         for name, which in (("leg", "<>"), ("feed_day", "=")):
-            sql = next(file.sql for file in trace.sql_files("trace") if file.name == name)
+            sql = contracts.sql_file("trace", name).sql
             # the parameters become columns: all figures in one question
             rows = re.sub(r"\$(\w+)", r"v.\1", re.sub("^ *--.*", "", sql, flags=re.M))
             for kpi, dimension, unit, value, values in con.execute(
@@ -116,7 +115,7 @@ def test_every_figure_is_what_its_rows_make(places: Places) -> None:
 
 def test_the_selection_names_every_figure() -> None:
     """A figure that the selection does not know would be shown without any row."""
-    sql = next(file.sql for file in trace.sql_files("trace") if file.name == "leg")
+    sql = contracts.sql_file("trace", "leg").sql
     for kpi in trace_kpis():
         assert f"'{kpi}'" in sql or kpi == trace.FEED, kpi
 
@@ -342,9 +341,14 @@ def test_bronze_that_is_held(simulated: Places, tmp_path: Path, monkeypatch: pyt
         assert process.stdout.readline() == "open\n"
         with pytest.raises(Busy, match="is held by a run that is busy"):
             trace.files(places, "x")
+        with pytest.raises(Busy, match="is held by a run that is busy"):
+            history.runs(places)
         process.communicate("")
     with pytest.raises(UserError, match="is no file that was taken in"):
         trace.files(places, "niets.csv")
+    places.bronze.write_bytes(b"no store")
+    with pytest.raises(UserError, match="cannot be opened"):
+        history.runs(places)
     places.bronze.unlink()
     with pytest.raises(figures.NoFigures, match="what became of a file is kept in it"):
         trace.files(places, "x")
