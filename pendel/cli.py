@@ -696,7 +696,11 @@ def _language_asked(arguments: Sequence[str]) -> str | None:
 def main() -> None:
     """Run the command line; errors that a user can mend end in one sentence, without a traceback."""
     atexit.register(_hush)  # registered first, so run last
-    set_language(_language_asked(sys.argv[1:]))
+    try:
+        set_language(_language_asked(sys.argv[1:]))
+    except UserError as error:
+        click.echo(_error(error), err=True)
+        sys.exit(USAGE)
     from pendel.figures import NoFigures
 
     try:

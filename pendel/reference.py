@@ -19,6 +19,7 @@ from pathlib import Path
 import holidays
 import yaml
 
+from pendel.contracts import export_formats
 from pendel.places import UserError
 
 NETWORK = "network"
@@ -138,6 +139,7 @@ def _rows(path: Path, needed: tuple[str, ...]) -> Iterable[tuple[int, dict[str, 
 
 def _branch_periods(path: Path) -> Iterable[BranchPeriod]:
     belongs_to: dict[str, str] = {}
+    known: list[tuple[int, BranchPeriod]] = []
     for line, row in _rows(path, BRANCH):
         if row["branch"] == NETWORK:
             raise UserError(
@@ -154,8 +156,17 @@ def _branch_periods(path: Path) -> Iterable[BranchPeriod]:
                 line=line,
                 branch=row["branch"],
             )
+        if row["export_format"] not in export_formats():
+            raise UserError(
+                "{file}, line {line}: there is no export format {format}. Choose one of {known}, or add its file to "
+                "expectations/exports/.",
+                file=path,
+                line=line,
+                format=row["export_format"],
+                known=", ".join(export_formats()),
+            )
         try:
-            yield BranchPeriod(
+            period = BranchPeriod(
                 branch=row["branch"],
                 name=row["name"],
                 organisation=row["organisation"],
@@ -176,6 +187,33 @@ def _branch_periods(path: Path) -> Iterable[BranchPeriod]:
                 line=line,
                 error=error,
             ) from None
+        if period.opened_on and period.closed_on and period.closed_on < period.opened_on:
+            raise UserError(
+                "{file}, line {line}: branch {branch} closes before it opens. Correct opened_on or closed_on.",
+                file=path,
+                line=line,
+                branch=period.branch,
+            )
+        for other_line, other in known:
+            if other.branch == period.branch and _overlap(other, period):
+                raise UserError(
+                    "{file}, line {line}: this period of branch {branch} overlaps with that of line {other}. Let a "
+                    "period close (closed_on, the last day open) before the next one opens (opened_on); an empty date "
+                    "is always.",
+                    file=path,
+                    line=line,
+                    branch=period.branch,
+                    other=other_line,
+                )
+        known.append((line, period))
+        yield period
+
+
+def _overlap(one: BranchPeriod, other: BranchPeriod) -> bool:
+    """Whether two periods have a day in common; an unknown end is no end."""
+    return (one.opened_on or dt.date.min) <= (other.closed_on or dt.date.max) and (other.opened_on or dt.date.min) <= (
+        one.closed_on or dt.date.max
+    )
 
 
 def _published(path: Path) -> Iterable[dict[str, str]]:

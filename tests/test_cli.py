@@ -246,6 +246,15 @@ def test_unknown_language(pendel: Pendel) -> None:
     assert "'fr' is onbekend; kies uit 'nl', 'en'." in done.err
 
 
+def test_unknown_language_of_the_machine(pendel: Pendel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENDEL_LANG", "de")
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    done = pendel("kpi")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "PENDEL_LANG is de; pendel spreekt nl, en. Kies een daarvan, of haal de variabele weg.\n"
+
+
 def test_wrong_use_in_a_process_of_its_own() -> None:
     done = process("kpi", "--nonsens")
     assert (done.returncode, done.stdout) == (2, "")
