@@ -2,7 +2,7 @@
 -- key: branch, export_date
 -- materialize: table
 -- A branch that is open is expected to deliver on every export day (assumption: Monday to Saturday, less public
--- holidays). state: received, late (arrived more days after its date than a parameter allows), rejected (only files that could not be
+-- holidays), from the network's first export on. state: received, late (arrived more days after its date than a parameter allows), rejected (only files that could not be
 -- used came), missing. A file of the whole network counts for every branch whose format is the network's.
 WITH expected AS (
     SELECT
@@ -11,6 +11,7 @@ WITH expected AS (
     FROM staging.branch_day AS b
     JOIN reference.day AS d ON b.date = d.date AND d.is_export_day
     LEFT JOIN reference.export_format AS e ON b.export_format = e.format
+    WHERE b.date >= (SELECT min(export_date) FROM staging.file WHERE verdict = 'read')
 ),
 arrived AS (
     SELECT
