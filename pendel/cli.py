@@ -47,10 +47,6 @@ YES = {"yes", "y", "ja", "j"}
 """What agrees, in every language."""
 
 
-MARKER = ".simulated"
-"""In a raw folder: its exports are simulated, and what is made of them says so."""
-
-
 class Translated(click.Command):
     """A command whose help is translated when it is shown, since the language is chosen on the command line."""
 
@@ -181,9 +177,9 @@ def demo(places: Places, year: int) -> None:
     totals. That the totals come out proves the arithmetic of the pipeline, not the history of that year.
     """
     from pendel.figures import key_figures
-    from pendel.present import SIMULATED, figures_table
+    from pendel.present import figures_table
 
-    if places.raw.is_dir() and any(p.suffix != ".md" for p in places.raw.iterdir()) and not _is_simulated(places):
+    if places.raw.is_dir() and any(p.suffix != ".md" for p in places.raw.iterdir()) and not places.simulated.exists():
         raise UserError(
             "{folder} already holds exports that no demo has put there. Give the demo a folder of its own with --home.",
             folder=places.raw,
@@ -191,13 +187,9 @@ def demo(places: Places, year: int) -> None:
     _simulate(places, year, seed=1, imperfections=False, truth=None)
     exit_code = _nightly(places, dt.date(year + 1, 1, 1))
     if exit_code == PUBLISHED:
-        _show(figures_table(key_figures(places, year, None, "total"), "total", note=_(SIMULATED)))
+        _show(figures_table(key_figures(places, year, None, "total"), "total"))
         click.echo(_("Look further: {commands}").format(commands=_further(places)))
     sys.exit(exit_code)
-
-
-def _is_simulated(places: Places) -> bool:
-    return (places.raw / MARKER).exists()
 
 
 def _further(places: Places) -> str:
@@ -220,7 +212,7 @@ def _simulate(places: Places, year: int, seed: int, imperfections: bool, truth: 
             raise UserError("{error}", error=error) from None
         except OSError as error:
             raise UserError("{folder} cannot be written: {error}", folder=places.raw, error=error.strerror) from None
-    (places.raw / MARKER).write_text("simulated exports: pendel\n", encoding="utf-8")
+    places.simulated.write_text("simulated exports: pendel\n", encoding="utf-8")
     click.echo(
         _("{files} simulated exports with {rows} rows in {folder}").format(
             files=number(made.files), rows=number(made.rows), folder=places.raw
@@ -420,8 +412,7 @@ def kpi(places: Places, year: int | None, month: int | None, by: str, form: str)
         else:
             sys.stdout.buffer.write(content)
     else:
-        note = _(present.SIMULATED) if _is_simulated(places) else ""
-        _show(present.figures_table(found, by, note, figures.branch_names(places)))
+        _show(present.figures_table(found, by, figures.branch_names(places)))
 
 
 @cli.command()
@@ -530,7 +521,7 @@ def trace(
     elif form == "csv":
         click.echo(present.as_csv(*present.traced_figure_lines(found)), nl=False)
     else:
-        note = _(present.SIMULATED) if _is_simulated(places) else ""
+        note = _(present.SIMULATED) if places.simulated.exists() else ""
         _show(present.traced_figure_view(found, note, figures.branch_names(places)))
         _say_what_is_cut(found["count"])
 

@@ -92,6 +92,8 @@ DIMENSIONS: dict[str, list[str]] = {
 def key_figures(places: Places, year: int | None, month: int | None, by: str) -> dict[str, Any]:
     """The key figures of a period, as `pendel kpi --format json` prints them. Without a year: the newest there is.
 
+    `exports_from` is the day of the first export, where that lies after the beginning of the period.
+
     Raises NoFigures when there are none of that period.
     """
     with published(places) as con:
@@ -119,6 +121,17 @@ def key_figures(places: Places, year: int | None, month: int | None, by: str) ->
                 "month": month or 0,
             },
         )
+        begun = _dicts(
+            con,
+            """
+            SELECT min(f.export_date) AS first FROM marts.feed_day AS f
+            HAVING EXISTS (
+                FROM marts.dim_date AS d
+                WHERE d.is_export_day AND d.date < min(f.export_date)
+                    AND d.year = $year AND (d.month = $month OR $month = 0))
+            """,
+            {"year": year, "month": month or 0},
+        )
     if not rows:
         period = f"{year}-{month:02}" if month else str(year)
         raise NoFigures("There are no figures of {period}: no exports of it were taken in.", period=period)
@@ -141,6 +154,8 @@ def key_figures(places: Places, year: int | None, month: int | None, by: str) ->
             }
             for row in rows
         ],
+        "simulated": places.simulated.exists(),
+        "exports_from": str(begun[0]["first"]) if begun else None,
     }
 
 

@@ -87,6 +87,11 @@ class Places:
         )
 
     @property
+    def simulated(self) -> Path:
+        """Is there when the exports are simulated: what is made of them says so."""
+        return self.raw / ".simulated"
+
+    @property
     def bronze(self) -> Path:
         """The store of every row ever delivered; private to the pipeline."""
         return self.warehouse / "bronze.duckdb"

@@ -63,18 +63,35 @@ def _header(by: str) -> str:
     return {"organisation": _("organisations"), "branch": _("branch"), "lane": _("lane"), "month": _("month")}[by]
 
 
-def figures_table(
-    found: dict[str, Any], by: str, note: str = "", names: Mapping[str, str] = MappingProxyType({})
-) -> RenderableType:
-    """The key figures as a table: one figure a line, or with a dimension one line a thing and one column a figure.
+def _short(kpi: str) -> str:
+    """A key figure in a word or two, for the head of a narrow column."""
+    return {
+        "deliveries_total": _("delivered"), "deliveries_supplied": _("supplied"), "lender_balance": _("balance"),
+        "transit_transport_days_median": _("days"), "within_transit_norm_pct": _("in time"),
+        "not_collected_pct": _("not fetched"), "in_transit": _("under way"),
+    }[kpi]  # fmt: skip
+
+
+def _notes(found: dict[str, Any]) -> list[str]:
+    """What must be said with key figures, wherever they are shown."""
+    notes = [_(SIMULATED)] if found["simulated"] else []
+    if found["exports_from"]:
+        text = _("There are exports from {date} on: what was delivered before is not, or only partly, counted.")
+        notes.append(text.format(date=date(found["exports_from"])))
+    return notes
+
+
+def figures_table(found: dict[str, Any], by: str, names: Mapping[str, str] = MappingProxyType({})) -> RenderableType:
+    """The key figures as a table: one figure a line, or with a dimension one line a thing and one column a figure, with
+    short heads that are explained below, so that it fits on a screen of eighty characters.
 
     `names` gives the names of branches, where their codes are not to be shown.
     """
+    notes = [Text(f" {note}") for note in _notes(found)]
     period = f"{month_name(found['month'])} {found['year']}" if "month" in found else str(found["year"])
     title = _("Key figures of {period}").format(period=period)
     if by == "total":
-        table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption=note or None,
-                      caption_justify="left")  # fmt: skip
+        table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
         table.add_column(_("key figure"))
         for name in (_("computed"), _("published"), _("difference")):
             table.add_column(name, justify="right")
@@ -90,34 +107,42 @@ def figures_table(
                 style="bold" if item["published"] is not None else "",
             )
         completeness = found["kpis"][0]["completeness"]
-        if completeness in (None, 1):
-            return table
-        text = _("Completeness of the exports: {pct}").format(pct=number(100 * completeness, "pct"))
-        return Group(table, Text(f" {text}\n", style="bold yellow"))
+        if completeness not in (None, 1):
+            text = _("Completeness of the exports: {pct}").format(pct=number(100 * completeness, "pct"))
+            notes.insert(0, Text(f" {text}", style="bold yellow"))
+        return Group(table, *notes)
     shown = ["deliveries_total", "deliveries_supplied", "lender_balance", "transit_transport_days_median",
              "within_transit_norm_pct", "not_collected_pct", "in_transit"]  # fmt: skip
     columns = [kpi for kpi in shown if any(item["id"] == kpi for item in found["kpis"])]
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
-    table.add_column(_header(by))
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", collapse_padding=True,
+                  pad_edge=False)  # fmt: skip
+    table.add_column(_header(by), overflow="fold")
     lines: dict[str, dict[str, dict[str, Any]]] = {}
     for item in found["kpis"]:
         lines.setdefault(_dimension(item, names), {})[item["id"]] = item
+    meanings = []
     for kpi in columns:
-        table.add_column(_label(next(item for item in found["kpis"] if item["id"] == kpi)), justify="right")
+        # what is delivered to a branch stands there beside what it supplies
+        head = _("received") if (kpi, by) == ("deliveries_total", "branch") else _short(kpi)
+        table.add_column(head.replace(" ", "\n"), justify="right", no_wrap=True)
+        label = _label(next(item for item in found["kpis"] if item["id"] == kpi))
+        if head.lower() != label.lower():
+            meanings.append(Text(f" {head}: {label}"))
     for name, items in lines.items():
         table.add_row(name, *(number(items[k]["value"], items[k]["unit"]) if k in items else "" for k in columns))
-    return table
+    return Group(table, *meanings, *notes)
 
 
 def _flat(found: dict[str, Any], by: str) -> tuple[list[str], list[list[Any]]]:
     """Key figures as a flat table: one line a figure."""
     parts = ["month"] if by == "month" else DIMENSIONS[by]
     names = ["year", *(["month"] if "month" in found else []), "id", "label", *parts, "value", "unit", "completeness",
-             "published", "difference"]  # fmt: skip
+             "published", "difference", "simulated", "exports_from"]  # fmt: skip
+    simulated = "true" if found["simulated"] else "false"
     lines = [
         [found["year"], *([found["month"]] if "month" in found else []), item["id"], _label(item),
          *(item["dimension"][part] for part in parts), item["value"], item["unit"], item["completeness"],
-         item["published"], item["difference"]]
+         item["published"], item["difference"], simulated, found["exports_from"]]
         for item in found["kpis"]
     ]  # fmt: skip
     return names, lines
@@ -147,14 +172,15 @@ def figures_csv(found: dict[str, Any], by: str) -> str:
 
 
 def figures_markdown(found: dict[str, Any], by: str) -> str:
-    """Key figures as a Markdown table, one line a figure."""
+    """Key figures as a Markdown table, one line a figure, and what must be said with them."""
     names = [_("key figure"), *([_header(by)] if by != "total" else []), _("computed"), _("published"), _("difference")]
     lines = [
         [_label(item), *([_dimension(item)] if by != "total" else []),
          *(number(item[part], item["unit"]) for part in ("value", "published", "difference"))]
         for item in found["kpis"]
     ]  # fmt: skip
-    return as_markdown(names, lines, [False] * (len(names) - 3) + [True] * 3)
+    table = as_markdown(names, lines, [False] * (len(names) - 3) + [True] * 3)
+    return table + "".join(f"\n{note}\n" for note in _notes(found))
 
 
 def figures_workbook(found: dict[str, Any], by: str) -> bytes:

@@ -368,7 +368,8 @@ def test_figures_as_json(by: str, network: Places, pendel: Pendel) -> None:
     done = pendel("kpi", "--year", YEAR, "--by", by, "--format", "json", *at(network))
     assert (done.code, done.err) == (0, "")
     found = done.json
-    assert list(found) == ["year", "generated_at", "kpis"]
+    assert list(found) == ["year", "generated_at", "kpis", "simulated", "exports_from"]
+    assert (found["simulated"], found["exports_from"]) == (False, None)
     assert found["year"] == YEAR
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", found["generated_at"])
     for item in found["kpis"]:
@@ -435,7 +436,7 @@ def test_figures_as_csv(by: str, network: Places, pendel: Pendel) -> None:
     done = pendel(*asked, "csv")
     assert (done.code, done.err) == (0, "")
     rows = list(csv.DictReader(io.StringIO(done.out, newline="")))
-    fixed = ["value", "unit", "completeness", "published", "difference"]
+    fixed = ["value", "unit", "completeness", "published", "difference", "simulated", "exports_from"]
     assert list(rows[0]) == ["year", "id", "label", *DIMENSIONS[by], *fixed]
     assert [row["id"] for row in rows] == [item["id"] for item in items]
     assert [row["label"] for row in rows] == [item["label"]["nl"] for item in items]
@@ -476,6 +477,70 @@ def test_figures_as_a_workbook(by: str, network: Places, pendel: Pendel) -> None
             cell = row[column[name]]
             assert cell.value == item[name]
             assert cell.data_type == "n"
+
+
+@pytest.mark.parametrize("lang", ["nl", "en"])
+@pytest.mark.parametrize("by", DIMENSIONS)
+def test_figures_fit_on_a_narrow_screen(
+    by: str, lang: str, network: Places, pendel: Pendel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    long = {"noord": "Biddinghuizen-Noord", "oost": "Oost", "zuid": "Zuid"}
+    monkeypatch.setattr(figures, "branch_names", lambda places: long)
+    key_figures = figures.key_figures
+
+    def many(*asked: Any) -> dict[str, Any]:
+        found = key_figures(*asked)
+        for item in found["kpis"]:
+            item["value"] = item["value"] and item["value"] + {"reservations": 100_000, "balance": -9000}.get(
+                item["unit"], 0
+            )
+        return found
+
+    monkeypatch.setattr(figures, "key_figures", many)
+    table = pendel("kpi", "--year", YEAR, "--by", by, "--lang", lang, *at(network)).out
+    assert "…" not in table
+    assert max(map(len, table.splitlines())) <= 80
+    heads = re.findall(r"^ (\w[\w ]*): \S", table, re.M)
+    assert (len(heads) >= 4) == (by != "total")
+    assert by != "branch" or "Biddinghuizen" in table
+    head = re.split("─{9}", table)[0]
+    for word in {word for text in heads for word in text.split()}:
+        assert word in head
+    assert re.search(r"10\d[.,]\d{3} ", table)
+
+
+def test_simulated_figures_say_so_everywhere(network: Places, tmp_path: Path, pendel: Pendel) -> None:
+    note = "Deze aanleveringen zijn gesimuleerd"
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / ".simulated").touch()
+    for by in DIMENSIONS:
+        asked = ["kpi", "--year", YEAR, "--by", by, *at(network), "--raw", raw, "--format"]
+        for form in ("table", "md"):
+            assert pendel(*asked, form).out.count(note) == 1
+            assert note not in pendel(*asked, form, "--raw", network.raw).out
+        assert pendel(*asked, "json").json["simulated"] is True
+        rows = list(csv.DictReader(io.StringIO(pendel(*asked, "csv").out, newline="")))
+        assert {row["simulated"] for row in rows} == {"true"}
+    rows = list(csv.DictReader(io.StringIO(pendel(*asked, "csv", "--raw", network.raw).out, newline="")))
+    assert {row["simulated"] for row in rows} == {"false"}
+
+
+def test_a_year_of_which_half_is_told_says_so(network: Places, tmp_path: Path, pendel: Pendel) -> None:
+    places = places_in(tmp_path, network.reference)
+    for branch in network.raw.iterdir():
+        shutil.copytree(branch, places.raw / branch.name, ignore=lambda folder, names: [
+            name for name in names if re.search(r"2023-?0[1-5]", name)])  # fmt: skip
+    night(places, date(YEAR + 1, 1, 1))
+    found = pendel("kpi", "--year", YEAR, "--format", "json", *at(places)).json
+    assert found["exports_from"] == f"{YEAR}-06-01"
+    assert {item["completeness"] for item in found["kpis"]} == {1}
+    assert pendel("kpi", "--year", YEAR, "--month", 6, "--format", "json", *at(places)).json["exports_from"] is None
+    assert pendel("kpi", "--year", YEAR, "--month", 5, "--format", "json", *at(places)).json["exports_from"]
+    text = f"Er zijn aanleveringen vanaf 01-06-{YEAR}: wat daarvoor geleverd is, telt niet of maar ten dele mee."
+    assert text in pendel("kpi", "--year", YEAR, "--by", "month", *at(places)).out
+    assert pendel("kpi", "--year", YEAR, "--format", "md", *at(places)).out.endswith(f"\n\n{text}\n")
 
 
 def test_workbook_on_a_terminal_goes_to_a_file(
