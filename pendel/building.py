@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pandas as pd
 
-from pendel.bronze import INSTANTS, Run
+from pendel.bronze import INSTANTS, Run, typed_again
 from pendel.contracts import PLACES_OF_A_ROW, columns, corrections, export_formats, kpis, rules, sql_files, tables
 from pendel.gates import CheckResult
 from pendel.places import EXPECTATIONS, SQL, Places, UserError
@@ -143,7 +143,7 @@ def models() -> tuple[Model, ...]:
                 sql = file.sql
                 for name, text in {
                     "$reference_rules": _reference_rules, "$which_correction": _which_correction,
-                    "$overrides": _overrides, "$dropped": _dropped,
+                    "$overrides": _overrides, "$dropped": _dropped, "$typed_again": typed_again,
                 }.items():  # fmt: skip
                     sql = sql.replace(name, text()) if name in sql else sql
                 row = con.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()

@@ -441,30 +441,68 @@ def status(places: Places, form: str) -> None:
 
 
 @cli.command()
+@click.option("--branch", metavar="BRANCH", help="Exports of this branch alone.")
+@click.option("--rule", metavar="RULE", help="Rows and files held by this rule alone.")
+@click.option("--file", metavar="FILE", help="Files whose name holds this.")
 @_format("table", "json", "csv")
 @with_places
-def quarantine(places: Places, form: str) -> None:
-    """List the rows that are held and the files that were rejected, and why."""
+def quarantine(places: Places, branch: str | None, rule: str | None, file: str | None, form: str) -> None:
+    """List the rows that are held and the files that were rejected, and why.
+
+    Begins with what to do, by rule and branch. On the screen the list is cut, in csv and json it is whole.
+    """
     from pendel import figures, present
 
+    names = figures.branch_names(places)
     held = figures.quarantine(places)
+    held = _chosen(held, names, branch, rule, file)
     lines = [
         {
             "branch": item["branch"],
             "file": item["file"],
             "row": item["row"],
             "rule": item["rule"],
-            "message": present.message(item["rule"], item["detail"]),
+            "message": present.held_message(item),
+            "export_date": str(item["export_date"]) if item["export_date"] else None,
+            "columns": item["columns"],
+            "settled": item["settled"],
         }
         for item in held
     ]
     if form == "json":
         _print_json(lines)
     elif form == "csv":
-        names = ["branch", "file", "row", "rule", "message"]
-        click.echo(present.as_csv(names, [[line[name] for name in names] for line in lines]), nl=False)
+        columns = ["branch", "file", "row", "rule", "message", "export_date", "settled"]
+        told = [[line[name] for name in columns[:-1]] + [str(line["settled"]).lower()] for line in lines]
+        click.echo(present.as_csv(columns, told), nl=False)
     else:
-        _show(present.quarantine_view(held))
+        _show(present.quarantine_view(held, MOST_LINES, names))
+        count = sum(not item["settled"] for item in held)
+        if count > MOST_LINES:
+            text = _(
+                "The {shown} newest of {n} rows. Choose with --branch, --rule or --file; all of them: --format csv"
+            )
+            click.echo(text.format(shown=number(MOST_LINES), n=number(count)), err=True)
+
+
+def _chosen(
+    held: list[dict[str, Any]], names: dict[str, str], branch: str | None, rule: str | None, file: str | None
+) -> list[dict[str, Any]]:
+    """What is held of a branch (its code or name), by a rule, in files whose name holds a text."""
+    from pendel.contracts import rejections, rules
+
+    if branch is not None:
+        known = {name.lower(): code for code, name in names.items()} | {code.lower(): code for code in names}
+        known |= {item["branch"].lower(): item["branch"] for item in held}
+        if branch.lower() not in known:
+            raise UserError("{branch} is no branch. Known are: {known}.", branch=branch, known=", ".join(sorted(names)))
+        held = [item for item in held if item["branch"] == known[branch.lower()]]
+    if rule is not None:
+        ids = [item.rule for item in rules() if item.action == "quarantine"] + list(rejections())
+        if rule not in ids:
+            raise UserError("{rule} is no rule. Known are: {known}.", rule=rule, known=", ".join(ids))
+        held = [item for item in held if item["rule"] == rule]
+    return [item for item in held if file is None or file.lower() in item["file"].lower()]
 
 
 @cli.command()

@@ -384,15 +384,29 @@ def needs_attention(run: RunResult, sums: dict[str, Any]) -> bool:
 
 
 def quarantine(places: Places) -> list[dict[str, Any]]:
-    """The rows that are held and the files that were rejected: branch, file, row (None for a file), rule, detail."""
+    """The rows that are held and the files that were rejected: branch, file, row (None for a file), rule, detail,
+    export_date, columns (what is wrong where: `column`, the `header` that it has in the file, and its `value`, '***'
+    where it may not be shown), and settled (a rejected file whose day was delivered after all).
+    """
+    from pendel.contracts import export_formats  # `pendel --help` reads no YAML
+
     with published(places) as con:
         rows = _dicts(
             con,
             """
-            SELECT branch, file, NULL AS row, reason AS rule, detail, export_date FROM quality.file
-            WHERE state = 'rejected'
+            SELECT
+                f.branch, f.file, NULL AS row, f.reason AS rule, f.detail, f.export_date, f.format,
+                [] AS wrong_columns, [] AS wrong_values,
+                EXISTS (
+                    FROM quality.file AS g
+                    WHERE g.branch = f.branch AND g.export_date = f.export_date
+                        AND g.state IN ('accepted', 'partly_accepted')
+                ) AS settled
+            FROM quality.file AS f
+            WHERE f.state = 'rejected'
             UNION ALL
-            SELECT q.branch, q.file, q.row, q.rule, '{}', f.export_date
+            SELECT
+                q.branch, q.file, q.row, q.rule, '{}', f.export_date, f.format, q.wrong_columns, q.wrong_values, false
             FROM quality.quarantined_row AS q JOIN quality.file AS f USING (file_id)
             WHERE NOT q.is_superseded
             ORDER BY branch, file, row NULLS FIRST
@@ -400,6 +414,12 @@ def quarantine(places: Places) -> list[dict[str, Any]]:
         )
     for row in rows:
         row["detail"] = json.loads(row["detail"])
+        spec = export_formats().get(row.pop("format"))
+        wrong = zip(row.pop("wrong_columns"), row.pop("wrong_values"), strict=True)
+        row["columns"] = [
+            {"column": column, "header": spec.columns.get(column, column) if spec else column, "value": value}
+            for column, value in wrong
+        ]
     return rows
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -38,9 +39,13 @@ def check_name(check: str) -> str:
     return next((file.head[language()] for file in sql_files("checks") if file.name == check), check)
 
 
-def rule_name(rule: str) -> str:
+MOST_TEXTS = 3
+"""The most messages of one rule that are told; they differ in what was expected of each file."""
+
+
+def rule_name(rule: str, detail: dict[str, str] | None = None) -> str:
     """The first sentence of a rule's message."""
-    return message(rule).split(". ")[0].split(" (")[0].rstrip(".")
+    return message(rule, detail).split(". ")[0].split(" (")[0].rstrip(".")
 
 
 def unit_name(unit: str) -> str:
@@ -432,17 +437,63 @@ def kpi_label(kpi: str) -> str:
     return str(kpis()[kpi][language()]["label"]) if kpi in kpis() else kpi
 
 
-def quarantine_view(held: Sequence[dict[str, Any]]) -> RenderableType:
-    """The rows held and files rejected, as `pendel quarantine` shows them."""
+def wrong_columns(item: dict[str, Any]) -> str:
+    """Where a row that is held is wrong, and what stands there, by the heads of its file: 'Status: Q'."""
+    words = {"": _("empty"), "***": _("masked")}
+    return ", ".join(f"{wrong['header']}: {words.get(wrong['value'], wrong['value'])}" for wrong in item["columns"])
+
+
+def held_message(item: dict[str, Any]) -> str:
+    """What is wrong with a row or file, what to do, and in which columns it is."""
+    text = message(item["rule"], item["detail"])
+    return f"{text} ({wrong_columns(item)})" if item["columns"] else text
+
+
+def quarantine_view(
+    held: Sequence[dict[str, Any]], most: int, names: Mapping[str, str] = MappingProxyType({})
+) -> RenderableType:
+    """The rows held and files rejected, as `pendel quarantine` shows them: what to do by rule and branch, then at most
+    so many rows, the newest first. Rejected files that were replaced by a good one are only counted.
+    """
+    settled = sum(item["settled"] for item in held)
+    held = sorted(
+        (item for item in held if not item["settled"]), key=lambda item: str(item["export_date"] or ""), reverse=True
+    )
+    note = counted(
+        "{n} rejected file was replaced by a good one of the same day, and needs nothing.",
+        "{n} rejected files were replaced by good ones of the same days, and need nothing.",
+        settled,
+    )
+    notes = [Text(note, style="green")] if settled else []
     if not held:
-        return Text(_("Nothing is held."), style="green")
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in (_("branch"), _("file"), _("row"), _("what is wrong, and what to do")):
-        table.add_column(name, justify="right" if name == _("row") else "left", overflow="fold")
+        return Group(*(notes or [Text(_("Nothing is held."), style="green")]))
+    parts: list[RenderableType] = []
+    by_rule: dict[str, list[dict[str, Any]]] = {}
     for item in held:
-        row = _("whole file") if item["row"] is None else str(item["row"])
-        table.add_row(item["branch"], item["file"], row, message(item["rule"], item["detail"]))
-    return table
+        by_rule.setdefault(item["rule"], []).append(item)
+    for rule, items in sorted(by_rule.items(), key=lambda pair: -len(pair[1])):
+        branches: dict[str, list[dict[str, Any]]] = {}
+        for item in items:
+            branches.setdefault(item["branch"], []).append(item)
+        kind = counted("{n} file", "{n} files", len(items)) if items[0]["row"] is None else counted(
+            "{n} row", "{n} rows", len(items))  # fmt: skip
+        # of files the details differ: which name was expected, which column is missing
+        told = {message(rule, item["detail"]) for item in items}
+        parts.append(Text(f"{kind}, {rule}", style="bold"))
+        parts += [Padding(Text(text), (0, 0, 0, 2), expand=False) for text in sorted(told)[:MOST_TEXTS]]
+        for branch, mine in sorted(branches.items(), key=lambda pair: -len(pair[1])):
+            text = _("{branch}: {n}, newest of {date}") if mine[0]["export_date"] else "{branch}: {n}"
+            name = names.get(branch, branch) or "–"
+            line = text.format(branch=name, n=number(len(mine)), date=date(mine[0]["export_date"]))
+            parts.append(Padding(Text(line), (0, 0, 0, 4), expand=False))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in (_("file"), _("row"), _("what is wrong")):
+        table.add_column(name, justify="right" if name == _("row") else "left", overflow="fold")
+    for item in held[:most]:
+        row = _("all") if item["row"] is None else str(item["row"])
+        wrong = wrong_columns(item)
+        table.add_row(item["file"], row, rule_name(item["rule"], item["detail"]) + (f"\n{wrong}" if wrong else ""))
+    return Group(*parts, *notes, table)
 
 
 def _part(part: str) -> str:

@@ -626,7 +626,8 @@ def test_quarantine(spoiled: Places, network: Places, pendel: Pendel) -> None:
     done = pendel("quarantine", "--format", "json", *at(spoiled))
     assert (done.code, done.err) == (0, "")
     found = done.json
-    assert [list(item) for item in found] == [["branch", "file", "row", "rule", "message"]] * 2
+    keys = ["branch", "file", "row", "rule", "message", "export_date", "columns", "settled"]
+    assert [list(item) for item in found] == [keys] * 2
     by_rule = {item["rule"]: item for item in found}
     assert by_rule["unknown_name"]["row"] is None
     assert by_rule["unknown_name"]["message"].startswith("De bestandsnaam past niet bij het aanleverformaat. Verwacht:")
@@ -634,17 +635,85 @@ def test_quarantine(spoiled: Places, network: Places, pendel: Pendel) -> None:
     assert (held["branch"], held["row"], type(held["row"])) == ("noord", 3, int)
     assert held["file"].endswith("noord/reserveringen_0060_20240102.csv")
     assert held["message"].startswith("De status is onbekend.")
+    assert held["message"].endswith(" (Status: Q)")
+    assert held["columns"] == [{"column": "status", "header": "Status", "value": "Q"}]
+    assert (held["export_date"], held["settled"]) == ("2024-01-02", False)
     english = pendel("quarantine", "--format", "json", "--lang", "en", *at(spoiled)).json
     assert {item["rule"]: item["message"].split(".")[0] for item in english}[
         "unknown_status"
     ] == "The status is unknown"
     rows = list(csv.DictReader(io.StringIO(pendel("quarantine", "--format", "csv", *at(spoiled)).out)))
-    assert [row | {"row": int(row["row"]) if row["row"] else None} for row in rows] == found
+    same = [name for name in keys if name not in ("columns", "settled")]
+    assert [[row[name] for name in same] for row in rows] == [
+        ["" if item[name] is None else str(item[name]) for name in same] for item in found
+    ]
+    assert [row["settled"] for row in rows] == ["false", "false"]
     table = pendel("quarantine", *at(spoiled))
     assert (table.code, table.err) == (0, "")
-    assert "hele bestand" in table.out
+    assert table.out.startswith("1 bestand, unknown_name\n") or table.out.startswith("1 rij, unknown_status\n")
+    assert "\n    Noord: 1, nieuwste van 02-01-2024\n" in table.out
+    assert re.search(r"^ noord/reserveringen_0060_20240102\.csv +3 +De status is onbekend +$", table.out, re.M)
+    assert re.search(r"^ +Status: Q +$", table.out, re.M)
+    assert re.search(r"^ noord/lijst\.csv +alle +De bestandsnaam past niet ", table.out, re.M)
     assert pendel("quarantine", *at(network)).out == "Er staat niets in quarantaine.\n"
     assert pendel("quarantine", "--format", "json", *at(network)).json == []
+
+
+def test_quarantine_of_a_branch_rule_or_file(spoiled: Places, pendel: Pendel) -> None:
+    def rules(*asked: str) -> list[str]:
+        done = pendel("quarantine", *asked, "--format", "json", *at(spoiled))
+        assert (done.code, done.err) == (0, "")
+        return sorted(item["rule"] for item in done.json)
+
+    assert rules("--branch", "noord") == rules("--branch", "Noord") == ["unknown_name", "unknown_status"]
+    assert rules("--branch", "oost") == []
+    assert rules("--rule", "unknown_status") == ["unknown_status"]
+    assert rules("--rule", "row_shape") == []
+    assert rules("--file", "20240102") == ["unknown_status"]
+    assert rules("--file", "20240102", "--rule", "unknown_name") == []
+    done = pendel("quarantine", "--branch", "west", *at(spoiled))
+    assert (done.code, done.err) == (2, "west is geen vestiging. Bekend zijn: noord, oost, zuid.\n")
+    done = pendel("quarantine", "--rule", "zero_read_as_o", *at(spoiled))
+    assert done.code == 2
+    assert done.err.startswith("zero_read_as_o is geen regel. Bekend zijn: row_shape, personal_data,")
+
+
+def test_quarantine_is_cut_on_the_screen_alone(
+    spoiled: Places, pendel: Pendel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "MOST_LINES", 1)
+    monkeypatch.setenv("COLUMNS", "80")
+    done = pendel("quarantine", *at(spoiled))
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert "reserveringen_0060" in done.out, "the newest"
+    assert "lijst.csv" not in done.out
+    assert done.err == "De 1 nieuwste van 2 rijen. Kies met --branch, --rule of --file; alles: --format csv\n"
+    assert len(pendel("quarantine", "--format", "json", *at(spoiled)).json) == 2
+
+
+def test_a_rejected_file_that_was_replaced_needs_nobody(network: Places, tmp_path: Path, pendel: Pendel) -> None:
+    places = places_in(tmp_path, network.reference)
+    folder = places.raw / "noord"
+    folder.mkdir()
+    for day in ("20240102", "20240103"):
+        (folder / f"reserveringen_0060_{day}.csv").write_text(f"no column of {day}\n", encoding="cp1252")
+    night(places, date(2024, 1, 4))
+    assert pendel("quarantine", *at(places)).out.startswith("2 bestanden, column_missing\n")
+    good = "\n".join((HEADER, GOOD, ""))
+    (folder / "reserveringen_0060_20240102.csv").write_text(good, encoding="cp1252")
+    night(places, date(2024, 1, 4))
+    table = pendel("quarantine", *at(places)).out
+    assert table.startswith("1 bestand, column_missing\n")
+    assert "1 afgekeurd bestand is vervangen door een goed bestand van dezelfde dag en vraagt niets meer." in table
+    assert "reserveringen_0060_20240103.csv" in table
+    assert "reserveringen_0060_20240102.csv" not in table
+    found = pendel("quarantine", "--format", "json", *at(places)).json
+    assert [(item["export_date"], item["settled"]) for item in found] == [("2024-01-02", True), ("2024-01-03", False)]
+    (folder / "reserveringen_0060_20240103.csv").write_text(good.replace("00001", "00002"), encoding="cp1252")
+    night(places, date(2024, 1, 4))
+    assert pendel("quarantine", *at(places)).out == (
+        "2 afgekeurde bestanden zijn vervangen door goede bestanden van dezelfde dagen en vragen niets meer.\n"
+    )
 
 
 # --- queries ---
