@@ -289,7 +289,9 @@ def _workshop(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
             raise _damaged(places) from None
         if not is_open or isinstance(error, duckdb.IOException):
             raise UserError(
-                "{file} cannot be opened: {error}", file=places.bronze, error=str(error).splitlines()[0]
+                "{file} cannot be opened. Is it open in another program? (DuckDB says: {error})",
+                file=places.bronze,
+                error=str(error).splitlines()[0],
             ) from None
         # What DuckDB says of a value that it cannot convert quotes the value: it goes into no log.
         raise RuntimeError(f"{type(error).__name__} in the bronze store") from None

@@ -209,9 +209,13 @@ def _simulate(places: Places, year: int, seed: int, imperfections: bool, truth: 
                 progress=advance,
             )  # fmt: skip
         except SimulationError as error:
-            raise UserError("{error}", error=error) from None
+            raise UserError("The simulator says: {error}", error=error) from None
         except OSError as error:
-            raise UserError("{folder} cannot be written: {error}", folder=places.raw, error=error.strerror) from None
+            raise UserError(
+                "{folder} cannot be written. Is there room, and is it permitted? (the computer says: {error})",
+                folder=places.raw,
+                error=error.strerror,
+            ) from None
     places.simulated.write_text("simulated exports: pendel\n", encoding="utf-8")
     click.echo(
         _("{files} simulated exports with {rows} rows in {folder}").format(

@@ -67,7 +67,7 @@ def published(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
         if not isinstance(error, duckdb.IOException) and "Corrupt database" not in str(error):
             raise
         raise UserError(
-            "{file} cannot be read: {error}. If it is damaged, run `pendel nightly`: it builds it again.",
+            "{file} cannot be read. If it is damaged, run `pendel nightly`: it builds it again. (DuckDB says: {error})",
             file=places.published,
             error=str(error).splitlines()[0],
         ) from None

@@ -24,7 +24,12 @@ TWO = "aa,A,X,,1,fmb_csv,,2024-01-31,,,,\nbb,B,X,,2,fmb_csv,,,,,,\n"
         ("branches.csv", BRANCHES.replace(",", ";"), "semicolons"),
         ("branches.csv", f"{HEADER}\naa,A,X,,,fmb_csv,,,,,,\n", "line 2: ils_code is empty"),
         ("branches.csv", f"{HEADER}\naa,A,Q,,1,fmb_csv,,,,,,\n", "organisation Q, which is not in organisations.csv"),
-        ("branches.csv", f"{HEADER}\naa,A,X,,1,fmb_csv,30-03-2024,,,,,\n", "line 2: .*Dates are written 2023-12-31"),
+        (
+            "branches.csv",
+            f"{HEADER}\naa,A,X,,1,fmb_csv,30-03-2024,,,,,\n",
+            "line 2: opened_on cannot be read: 30-03-2024. Dates",
+        ),
+        ("branches.csv", f"{HEADER}\naa,A,X,,1,fmb_csv,,,52N,,,\n", "line 2: latitude cannot be read: 52N. Dates"),
         ("branches.csv", f"{HEADER}\nnetwork,A,X,,1,fmb_csv,,,,,,\n", "cannot be called 'network'"),
         ("branches.csv", f"{HEADER}\na,A,X,,1,fmb_csv,,,,,,\na,A,Y,,2,fmb_csv,,,,,,\n", "under two organisations"),
         ("branches.csv", f"{HEADER}\naa,A,X,,1,fmb,,,,,,\n", "line 2: there is no export format fmb. .*fmb_csv"),
@@ -34,7 +39,7 @@ TWO = "aa,A,X,,1,fmb_csv,,2024-01-31,,,,\nbb,B,X,,2,fmb_csv,,,,,,\n"
         ("branches.csv", f"{HEADER}\n{TWO}bb,A,X,,2,excel,2024-03-01,,,,,\n", "line 4: .*overlaps with that of line 3"),
         ("published_figures.csv", "year,kpi,value,source\n2023,deliveries_total,1.234,x\n", "line 2: write the year"),
         ("parameters.yaml", "transit_norm: 2\n", "unknown parameter: transit_norm"),
-        ("parameters.yaml", "a: [\n", "no readable YAML"),
+        ("parameters.yaml", "a: 1\nb: [\n", "no readable YAML: look at line 3"),
     ],
 )
 def test_a_mistake_is_told(tmp_path: Path, file: str, content: str, message: str) -> None:

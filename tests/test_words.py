@@ -151,6 +151,15 @@ def test_every_text_is_there_in_dutch(text: Text) -> None:
         assert one.endswith(".") == other.endswith(".")
 
 
+def test_what_others_say_is_set_apart() -> None:
+    """What a library or the system says is English: it stands at the end, and a Dutch sentence says whose it is."""
+    told = [text for text in error_texts() if "{error}" in str(text)]
+    assert len(told) >= 4
+    for text in told:
+        assert re.search(r"^[\w ]+ says: \{error\}$|\([\w ]+ says: \{error\}\)$", str(text)), text
+        assert "meldt: {error}" in catalog().get(str(text)).string
+
+
 def test_errors_are_given_what_they_tell() -> None:
     for where, call in calls(*error_classes()):
         assert placeholders(literal(where, call.args[0])) == {keyword.arg for keyword in call.keywords}, where
