@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from pendel import __version__
-from pendel.places import EXPECTATIONS, SIMULATED, Places, UserError
+from pendel.places import EXPECTATIONS, Places, UserError
 
 LISTING = "backup.json"
 KEPT = ("bronze.duckdb", "bronze.duckdb.wal", "pendel.duckdb", "published.json", "purges.jsonl")
@@ -46,7 +46,7 @@ def back_up(places: Places, to: Path, made_at: dt.datetime) -> dict[str, int]:
                 listed[name] = _pack(archive, name, path)
             listing = {"made_at": f"{made_at:%Y-%m-%dT%H:%M:%SZ}", "version": __version__, "sha256": listed}
             archive.writestr(LISTING, json.dumps(listing, indent=1))
-        _check(draft)
+        _check(places, draft)
         os.replace(draft, to)
     finally:
         draft.unlink(missing_ok=True)
@@ -67,7 +67,7 @@ def restore(places: Places, source: Path) -> dt.datetime:
             folder=places.warehouse,
             file=places.bronze.name,
         )
-    made_at = _check(source)
+    made_at = _check(places, source)
     unpacked = places.warehouse / "restoring"
     shutil.rmtree(unpacked, ignore_errors=True)
     with zipfile.ZipFile(source) as archive:
@@ -103,8 +103,8 @@ def _parts(places: Places) -> Iterator[tuple[str, Path]]:
         if path.is_file():
             yield f"reference/{path.name}", path
     yield "expectations/corrections.yaml", EXPECTATIONS / "corrections.yaml"
-    if (places.raw / SIMULATED).exists():
-        yield f"raw/{SIMULATED}", places.raw / SIMULATED
+    if places.simulated.exists():
+        yield f"raw/{places.simulated.name}", places.simulated
 
 
 def _target(places: Places, name: str) -> Path:
@@ -124,7 +124,7 @@ def _pack(archive: zipfile.ZipFile, name: str, path: Path) -> str:
     return found.hexdigest()
 
 
-def _is_ours(name: str) -> bool:
+def _is_ours(places: Places, name: str) -> bool:
     """Whether a part belongs in a backup: nothing leads outside the installation, or to its program."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or str(path) != name:
@@ -134,16 +134,17 @@ def _is_ours(name: str) -> bool:
             return part in KEPT
         case ("warehouse", "runs" | "closed", *_) | ("reference", _):
             return True
-    return name in ("expectations/corrections.yaml", f"raw/{SIMULATED}")
+    return name in ("expectations/corrections.yaml", f"raw/{places.simulated.name}")
 
 
-def _check(source: Path) -> dt.datetime:
+def _check(places: Places, source: Path) -> dt.datetime:
     """Read a backup through; returns when it was made. Raises UserError when it is not whole, or no backup."""
     damaged = UserError("{file} is no backup of pendel, or a damaged one. Take another copy of it.", file=source)
     try:
         with zipfile.ZipFile(source) as archive:
             listing = json.loads(archive.read(LISTING))
-            if set(archive.namelist()) != {LISTING, *listing["sha256"]} or not all(map(_is_ours, listing["sha256"])):
+            ours = all(_is_ours(places, name) for name in listing["sha256"])
+            if not ours or set(archive.namelist()) != {LISTING, *listing["sha256"]}:
                 raise damaged
             for name, sha256 in listing["sha256"].items():
                 found = hashlib.sha256()

@@ -57,6 +57,9 @@ DATETIMES = [name for name, column in columns().items() if column.kind == "datet
 JUDGED = [name for name in TEXTS if name in ("status", "close_reason")] + DATETIMES
 """Columns that are translated or parsed: what was delivered stands beside it under `<name>_text`."""
 
+IS_SHIPPED = "(coalesce(status IN ('T', 'O', 'B', 'U', 'R'), false) OR shipped_at_text <> '' OR received_at_text <> '')"
+"""SQL that is true for a row that tells of a sending."""
+
 INSTANTS = ["requested_at", "shipped_at", "received_at", "collected_at"]
 """The date-times between which durations are computed, and which bronze therefore keeps in UTC too."""
 
@@ -309,7 +312,9 @@ def _workshop(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
             raise _damaged(places) from None
         if not is_open or isinstance(error, duckdb.IOException):
             raise UserError(
-                "{file} cannot be opened: {error}", file=places.bronze, error=str(error).splitlines()[0]
+                "{file} cannot be opened. Is it open in another program? (DuckDB says: {error})",
+                file=places.bronze,
+                error=str(error).splitlines()[0],
             ) from None
         # What DuckDB says of a value that it cannot convert quotes the value: it goes into no log.
         raise RuntimeError(f"{type(error).__name__} in the bronze store") from None
@@ -605,6 +610,17 @@ def _changed_at(spec: ExportFormat) -> str:
     return f"greatest({', '.join(spec.changed_at_from)}, NULL)" if spec.changed_at_from else "changed_at"
 
 
+def typed_again() -> str:
+    """Columns of a SELECT on a quarantined row whose text stands in `…_text`, beside its `format`: its codes, dates and
+    times, and `is_shipped`, as they were when the row was judged.
+    """
+    parts = [f"{_by_format(_status)} AS status", f"{_by_format(_close_reason)} AS close_reason"]
+    parts += [f"{_by_format(functools.partial(_parsed, name))} AS {name}" for name in DATETIMES if name != "changed_at"]
+    own = functools.partial(_parsed, "changed_at")
+    changed = _by_format(lambda spec: _changed_at(spec) if spec.changed_at_from else own(spec))
+    return ", ".join([*parts, f"{changed} AS changed_at", f"{IS_SHIPPED} AS is_shipped"])
+
+
 def _add_instants(con: duckdb.DuckDBPyConnection) -> None:
     """Leave in `instants`, row by row beside `delivered`, every date-time as local time and INSTANTS in UTC.
 
@@ -664,8 +680,7 @@ def _incoming_sql(transit_warning_days: int) -> str:
         {sound} AS reservation_id_sound
       FROM delivered POSITIONAL JOIN instants)
     SELECT *,
-      coalesce(status IN ('T', 'O', 'B', 'U', 'R'), false) OR shipped_at_text <> '' OR received_at_text <> ''
-        AS is_shipped,
+      {IS_SHIPPED} AS is_shipped,
       looks_personal(concat_ws('|', CASE WHEN NOT reservation_id_sound THEN reservation_id END, {texts}))
         AS is_personal,
       {transit_warning_days} AS transit_warning_days

@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pandas as pd
 
-from pendel.bronze import INSTANTS, Run
+from pendel.bronze import INSTANTS, Run, typed_again
 from pendel.contracts import PLACES_OF_A_ROW, columns, corrections, export_formats, kpis, rules, sql_files, tables
 from pendel.gates import CheckResult
 from pendel.places import EXPECTATIONS, NO_EXTENSIONS, SQL, Places, UserError, escaped
@@ -143,7 +143,7 @@ def models() -> tuple[Model, ...]:
                 sql = file.sql
                 for name, text in {
                     "$reference_rules": _reference_rules, "$which_correction": _which_correction,
-                    "$overrides": _overrides, "$dropped": _dropped,
+                    "$overrides": _overrides, "$dropped": _dropped, "$typed_again": typed_again,
                 }.items():  # fmt: skip
                     sql = sql.replace(name, text()) if name in sql else sql
                 row = con.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
@@ -341,7 +341,7 @@ def changed_ingredients(before: dict[str, str], after: dict[str, str]) -> list[s
 def _recipe(con: duckdb.DuckDBPyConnection, made_by: dict[str, str], closed: Path) -> str:
     """A hash of all that decides on the figures besides the rows and the day of the run."""
     span = con.execute("SELECT min(date), max(date) FROM reference.day").fetchone()
-    first = con.execute("SELECT min(year(export_date)) FROM bronze.file WHERE verdict = 'read'").fetchone()
+    first = con.execute("SELECT min(export_date) FROM bronze.file WHERE verdict = 'read'").fetchone()
     years = [path.read_text(encoding="utf-8") for path in sorted(closed.glob("*.json"))]
     return _sha256(json.dumps([made_by, str(span), str(first), years]).encode())
 
@@ -435,7 +435,8 @@ def _renew(con: duckdb.DuckDBPyConnection, before: dt.date, as_of: dt.date) -> d
 
     A reservation's legs rest on the rows that speak of it, and on nothing else that may have changed: where no changed
     file speaks of it, they stay as they are. What is counted by day or period is counted again from the first to the
-    last year in which a leg appeared, changed or vanished, of the changed files' dates, and between the two runs.
+    last year in which a leg appeared, changed or vanished, of the changed files' dates, between the two runs, and
+    of the figures of now.
     """
     first, *others = sorted(models(), key=lambda model: model.relation != "staging.file")
     create_models(con, [first])
@@ -457,6 +458,7 @@ def _renew(con: duckdb.DuckDBPyConnection, before: dt.date, as_of: dt.date) -> d
     years = {(day - dt.timedelta(days=1)).year for day in (before, as_of)}
     dated = con.execute("SELECT DISTINCT year(export_date) FROM reference.changed_file WHERE export_date IS NOT NULL")
     years |= {year for (year,) in dated.fetchall()}
+    years |= _current_year(con)
 
     def condition(model: Model) -> str:
         first, last = min(years), max(years)
@@ -471,6 +473,8 @@ def _renew(con: duckdb.DuckDBPyConnection, before: dt.date, as_of: dt.date) -> d
     for model in others:
         if model.materialize == "view" or model.renew is None:
             create_models(con, [model])
+            if model.relation == "marts.period":
+                years |= _current_year(con)
         else:
             # ranges, since DuckDB takes them down to the scan
             if model.relation == "marts.fct_leg":
@@ -485,6 +489,11 @@ def _renew(con: duckdb.DuckDBPyConnection, before: dt.date, as_of: dt.date) -> d
                 f"CREATE TABLE {renewed[model.relation]} AS SELECT * FROM {model.relation} WHERE {condition(model)}"
             )
     return renewed
+
+
+def _current_year(con: duckdb.DuckDBPyConnection) -> set[int]:
+    """The year in which the figures of now stand."""
+    return {year for (year,) in con.execute("SELECT year FROM marts.period WHERE is_current").fetchall()}
 
 
 def _years(con: duckdb.DuckDBPyConnection) -> set[int]:

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import click
 
 from pendel import __version__
-from pendel.places import SIMULATED, Busy, Places, UserError, discreet
+from pendel.places import Busy, Places, UserError, discreet
 from pendel.words import LANGUAGES, _, number, set_language
 
 PUBLISHED, HELD_BACK, USAGE, NO_DATA, BUSY = 0, 1, 2, 3, 4
@@ -177,9 +177,9 @@ def demo(places: Places, year: int) -> None:
     totals. That the totals come out proves the arithmetic of the pipeline, not the history of that year.
     """
     from pendel.figures import key_figures
-    from pendel.present import SIMULATED, figures_table
+    from pendel.present import figures_table
 
-    if places.raw.is_dir() and any(p.suffix != ".md" for p in places.raw.iterdir()) and not _is_simulated(places):
+    if places.raw.is_dir() and any(p.suffix != ".md" for p in places.raw.iterdir()) and not places.simulated.exists():
         raise UserError(
             "{folder} already holds exports that no demo has put there. Give the demo a folder of its own with --home.",
             folder=places.raw,
@@ -187,13 +187,9 @@ def demo(places: Places, year: int) -> None:
     _simulate(places, year, seed=1, imperfections=False, truth=None)
     exit_code = _nightly(places, dt.date(year + 1, 1, 1))
     if exit_code == PUBLISHED:
-        _show(figures_table(key_figures(places, year, None, "total"), "total", note=_(SIMULATED)))
+        _show(figures_table(key_figures(places, year, None, "total"), "total"))
         click.echo(_("Look further: {commands}").format(commands=_further(places)))
     sys.exit(exit_code)
-
-
-def _is_simulated(places: Places) -> bool:
-    return (places.raw / SIMULATED).exists()
 
 
 def _further(places: Places) -> str:
@@ -213,10 +209,14 @@ def _simulate(places: Places, year: int, seed: int, imperfections: bool, truth: 
                 progress=advance,
             )  # fmt: skip
         except SimulationError as error:
-            raise UserError("{error}", error=error) from None
+            raise UserError("The simulator says: {error}", error=error) from None
         except OSError as error:
-            raise UserError("{folder} cannot be written: {error}", folder=places.raw, error=error.strerror) from None
-    (places.raw / SIMULATED).write_text("simulated exports: pendel\n", encoding="utf-8")
+            raise UserError(
+                "{folder} cannot be written. Is there room, and is it permitted? (the computer says: {error})",
+                folder=places.raw,
+                error=error.strerror,
+            ) from None
+    places.simulated.write_text("simulated exports: pendel\n", encoding="utf-8")
     click.echo(
         _("{files} simulated exports with {rows} rows in {folder}").format(
             files=number(made.files), rows=number(made.rows), folder=places.raw
@@ -416,8 +416,7 @@ def kpi(places: Places, year: int | None, month: int | None, by: str, form: str)
         else:
             sys.stdout.buffer.write(content)
     else:
-        note = _(present.SIMULATED) if _is_simulated(places) else ""
-        _show(present.figures_table(found, by, note, figures.branch_names(places)))
+        _show(present.figures_table(found, by, figures.branch_names(places)))
 
 
 @cli.command()
@@ -446,30 +445,68 @@ def status(places: Places, form: str) -> None:
 
 
 @cli.command()
+@click.option("--branch", metavar="BRANCH", help="Exports of this branch alone.")
+@click.option("--rule", metavar="RULE", help="Rows and files held by this rule alone.")
+@click.option("--file", metavar="FILE", help="Files whose name holds this.")
 @_format("table", "json", "csv")
 @with_places
-def quarantine(places: Places, form: str) -> None:
-    """List the rows that are held and the files that were rejected, and why."""
+def quarantine(places: Places, branch: str | None, rule: str | None, file: str | None, form: str) -> None:
+    """List the rows that are held and the files that were rejected, and why.
+
+    Begins with what to do, by rule and branch. On the screen the list is cut, in csv and json it is whole.
+    """
     from pendel import figures, present
 
+    names = figures.branch_names(places)
     held = figures.quarantine(places)
+    held = _chosen(held, names, branch, rule, file)
     lines = [
         {
             "branch": item["branch"],
             "file": item["file"],
             "row": item["row"],
             "rule": item["rule"],
-            "message": present.message(item["rule"], item["detail"]),
+            "message": present.held_message(item),
+            "export_date": str(item["export_date"]) if item["export_date"] else None,
+            "columns": item["columns"],
+            "settled": item["settled"],
         }
         for item in held
     ]
     if form == "json":
         _print_json(lines)
     elif form == "csv":
-        names = ["branch", "file", "row", "rule", "message"]
-        click.echo(present.as_csv(names, [[line[name] for name in names] for line in lines]), nl=False)
+        columns = ["branch", "file", "row", "rule", "message", "export_date", "settled"]
+        told = [[line[name] for name in columns[:-1]] + [str(line["settled"]).lower()] for line in lines]
+        click.echo(present.as_csv(columns, told), nl=False)
     else:
-        _show(present.quarantine_view(held))
+        _show(present.quarantine_view(held, MOST_LINES, names))
+        count = sum(not item["settled"] for item in held)
+        if count > MOST_LINES:
+            text = _(
+                "The {shown} newest of {n} rows. Choose with --branch, --rule or --file; all of them: --format csv"
+            )
+            click.echo(text.format(shown=number(MOST_LINES), n=number(count)), err=True)
+
+
+def _chosen(
+    held: list[dict[str, Any]], names: dict[str, str], branch: str | None, rule: str | None, file: str | None
+) -> list[dict[str, Any]]:
+    """What is held of a branch (its code or name), by a rule, in files whose name holds a text."""
+    from pendel.contracts import rejections, rules
+
+    if branch is not None:
+        known = {name.lower(): code for code, name in names.items()} | {code.lower(): code for code in names}
+        known |= {item["branch"].lower(): item["branch"] for item in held}
+        if branch.lower() not in known:
+            raise UserError("{branch} is no branch. Known are: {known}.", branch=branch, known=", ".join(sorted(names)))
+        held = [item for item in held if item["branch"] == known[branch.lower()]]
+    if rule is not None:
+        ids = [item.rule for item in rules() if item.action == "quarantine"] + list(rejections())
+        if rule not in ids:
+            raise UserError("{rule} is no rule. Known are: {known}.", rule=rule, known=", ".join(ids))
+        held = [item for item in held if item["rule"] == rule]
+    return [item for item in held if file is None or file.lower() in item["file"].lower()]
 
 
 @cli.command()
@@ -526,7 +563,7 @@ def trace(
     elif form == "csv":
         click.echo(present.as_csv(*present.traced_figure_lines(found)), nl=False)
     else:
-        note = _(present.SIMULATED) if _is_simulated(places) else ""
+        note = _(present.SIMULATED) if places.simulated.exists() else ""
         _show(present.traced_figure_view(found, note, figures.branch_names(places)))
         _say_what_is_cut(found["count"])
 
@@ -732,7 +769,11 @@ def _language_asked(arguments: Sequence[str]) -> str | None:
 def main() -> None:
     """Run the command line; errors that a user can mend end in one sentence, without a traceback."""
     atexit.register(_hush)  # registered first, so run last
-    set_language(_language_asked(sys.argv[1:]))
+    try:
+        set_language(_language_asked(sys.argv[1:]))
+    except UserError as error:
+        click.echo(_error(error), err=True)
+        sys.exit(USAGE)
     from pendel.figures import NoFigures
 
     try:

@@ -9,7 +9,7 @@ import datetime as dt
 import functools
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -150,10 +150,19 @@ def export_formats() -> dict[str, ExportFormat]:
     formats = {}
     for path in sorted((EXPECTATIONS / "exports").glob("*.yaml")):
         fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
-        try:
-            spec = ExportFormat(**_yaml(path), fingerprint=fingerprint)
-        except TypeError as error:
-            raise UserError("{file}: {error}", file=path, error=error) from None
+        given = _yaml(path)
+        known = {item.name: item.default is item.default_factory is MISSING for item in fields(ExportFormat)}
+        strange = sorted(given.keys() - known.keys())
+        missing = sorted(name for name, is_needed in known.items() if is_needed and name not in given)
+        if strange or missing:
+            raise UserError(
+                "{file} is no export format: unknown: {unknown}; missing: {missing}. The other files there show how "
+                "one is written.",
+                file=path,
+                unknown=", ".join(strange) or "–",
+                missing=", ".join(missing) or "–",
+            )
+        spec = ExportFormat(**given, fingerprint=fingerprint)
         unknown = set(spec.columns) - set(columns())
         if unknown:
             raise UserError(

@@ -65,7 +65,7 @@ def published(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
         if not isinstance(error, duckdb.IOException) and "Corrupt database" not in str(error):
             raise
         raise UserError(
-            "{file} cannot be read: {error}. If it is damaged, run `pendel nightly`: it builds it again.",
+            "{file} cannot be read. If it is damaged, run `pendel nightly`: it builds it again. (DuckDB says: {error})",
             file=places.published,
             error=str(error).splitlines()[0],
         ) from None
@@ -82,7 +82,9 @@ def attach_store(con: duckdb.DuckDBPyConnection, places: Places) -> None:
         if is_held(error):
             raise Busy("{file} is held by a run that is busy. Try again when it is done.", file=places.bronze) from None
         raise UserError(
-            "{file} cannot be opened: {error}", file=places.bronze, error=str(error).splitlines()[0]
+            "{file} cannot be opened. Is it open in another program? (DuckDB says: {error})",
+            file=places.bronze,
+            error=str(error).splitlines()[0],
         ) from None
 
 
@@ -105,6 +107,8 @@ DIMENSIONS: dict[str, list[str]] = {
 
 def key_figures(places: Places, year: int | None, month: int | None, by: str) -> dict[str, Any]:
     """The key figures of a period, as `pendel kpi --format json` prints them. Without a year: the newest there is.
+
+    `exports_from` is the day of the first export, where that lies after the beginning of the period.
 
     Raises NoFigures when there are none of that period.
     """
@@ -133,6 +137,18 @@ def key_figures(places: Places, year: int | None, month: int | None, by: str) ->
                 "month": month or 0,
             },
         )
+        begun = dicts(
+            con,
+            """
+            SELECT min(f.export_date) AS first FROM marts.feed_day AS f
+            WHERE f.state <> 'not_begun'
+            HAVING EXISTS (
+                FROM marts.dim_date AS d
+                WHERE d.is_export_day AND d.date < min(f.export_date)
+                    AND d.year = $year AND (d.month = $month OR $month = 0))
+            """,
+            {"year": year, "month": month or 0},
+        )
     if not rows:
         period = f"{year}-{month:02}" if month else str(year)
         raise NoFigures("There are no figures of {period}: no exports of it were taken in.", period=period)
@@ -155,6 +171,8 @@ def key_figures(places: Places, year: int | None, month: int | None, by: str) ->
             }
             for row in rows
         ],
+        "simulated": places.simulated.exists(),
+        "exports_from": str(begun[0]["first"]) if begun else None,
     }
 
 
@@ -223,7 +241,8 @@ def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         """
         WITH feed AS (
             SELECT
-                branch, count(*) AS expected, count(*) FILTER (state IN ('received', 'late')) AS arrived,
+                branch, count(*) FILTER (state <> 'not_begun') AS expected,
+                count(*) FILTER (state IN ('received', 'late')) AS arrived,
                 count(*) FILTER (state = 'late') AS late, count(*) FILTER (state = 'rejected') AS rejected,
                 count(*) FILTER (state = 'missing') AS missing,
                 list(export_date ORDER BY export_date DESC) FILTER (state = 'missing')[:3] AS missing_dates,
@@ -382,15 +401,29 @@ def needs_attention(run: RunResult, sums: dict[str, Any]) -> bool:
 
 
 def quarantine(places: Places) -> list[dict[str, Any]]:
-    """The rows that are held and the files that were rejected: branch, file, row (None for a file), rule, detail."""
+    """The rows that are held and the files that were rejected: branch, file, row (None for a file), rule, detail,
+    export_date, columns (what is wrong where: `column`, the `header` that it has in the file, and its `value`, '***'
+    where it may not be shown), and settled (a rejected file whose day was delivered after all).
+    """
+    from pendel.contracts import export_formats  # `pendel --help` reads no YAML
+
     with published(places) as con:
         rows = dicts(
             con,
             """
-            SELECT branch, file, NULL AS row, reason AS rule, detail, export_date FROM quality.file
-            WHERE state = 'rejected'
+            SELECT
+                f.branch, f.file, NULL AS row, f.reason AS rule, f.detail, f.export_date, f.format,
+                [] AS wrong_columns, [] AS wrong_values,
+                EXISTS (
+                    FROM quality.file AS g
+                    WHERE g.branch = f.branch AND g.export_date = f.export_date
+                        AND g.state IN ('accepted', 'partly_accepted')
+                ) AS settled
+            FROM quality.file AS f
+            WHERE f.state = 'rejected'
             UNION ALL
-            SELECT q.branch, q.file, q.row, q.rule, '{}', f.export_date
+            SELECT
+                q.branch, q.file, q.row, q.rule, '{}', f.export_date, f.format, q.wrong_columns, q.wrong_values, false
             FROM quality.quarantined_row AS q JOIN quality.file AS f USING (file_id)
             WHERE NOT q.is_superseded
             ORDER BY branch, file, row NULLS FIRST
@@ -398,6 +431,12 @@ def quarantine(places: Places) -> list[dict[str, Any]]:
         )
     for row in rows:
         row["detail"] = json.loads(row["detail"])
+        spec = export_formats().get(row.pop("format"))
+        wrong = zip(row.pop("wrong_columns"), row.pop("wrong_values"), strict=True)
+        row["columns"] = [
+            {"column": column, "header": spec.columns.get(column, column) if spec else column, "value": value}
+            for column, value in wrong
+        ]
     return rows
 
 

@@ -11,9 +11,6 @@ PROJECT = Path(__file__).resolve().parent.parent
 SQL = PROJECT / "sql"
 EXPECTATIONS = PROJECT / "expectations"
 
-SIMULATED = ".simulated"
-"""In a raw folder: its exports are simulated, and what is made of them says so."""
-
 NO_EXTENSIONS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -112,6 +109,11 @@ class Places:
             reference=reference.resolve(),
             warehouse=(warehouse or data / "warehouse").resolve(),
         )
+
+    @property
+    def simulated(self) -> Path:
+        """Is there when the exports are simulated: what is made of them says so."""
+        return self.raw / ".simulated"
 
     @property
     def bronze(self) -> Path:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -38,9 +39,13 @@ def check_name(check: str) -> str:
     return next((file.head[language()] for file in sql_files("checks") if file.name == check), check)
 
 
-def rule_name(rule: str) -> str:
+MOST_TEXTS = 3
+"""The most messages of one rule that are told; they differ in what was expected of each file."""
+
+
+def rule_name(rule: str, detail: dict[str, str] | None = None) -> str:
     """The first sentence of a rule's message."""
-    return message(rule).split(". ")[0].split(" (")[0].rstrip(".")
+    return message(rule, detail).split(". ")[0].split(" (")[0].rstrip(".")
 
 
 def unit_name(unit: str) -> str:
@@ -63,18 +68,35 @@ def _header(by: str) -> str:
     return {"organisation": _("organisations"), "branch": _("branch"), "lane": _("lane"), "month": _("month")}[by]
 
 
-def figures_table(
-    found: dict[str, Any], by: str, note: str = "", names: Mapping[str, str] = MappingProxyType({})
-) -> RenderableType:
-    """The key figures as a table: one figure a line, or with a dimension one line a thing and one column a figure.
+def _short(kpi: str) -> str:
+    """A key figure in a word or two, for the head of a narrow column."""
+    return {
+        "deliveries_total": _("delivered"), "deliveries_supplied": _("supplied"), "lender_balance": _("balance"),
+        "transit_transport_days_median": _("days"), "within_transit_norm_pct": _("in time"),
+        "not_collected_pct": _("not fetched"), "in_transit": _("under way"),
+    }[kpi]  # fmt: skip
+
+
+def _notes(found: dict[str, Any]) -> list[str]:
+    """What must be said with key figures, wherever they are shown."""
+    notes = [_(SIMULATED)] if found["simulated"] else []
+    if found["exports_from"]:
+        text = _("There are exports from {date} on: what was delivered before is not, or only partly, counted.")
+        notes.append(text.format(date=date(found["exports_from"])))
+    return notes
+
+
+def figures_table(found: dict[str, Any], by: str, names: Mapping[str, str] = MappingProxyType({})) -> RenderableType:
+    """The key figures as a table: one figure a line, or with a dimension one line a thing and one column a figure, with
+    short heads that are explained below, so that it fits on a screen of eighty characters.
 
     `names` gives the names of branches, where their codes are not to be shown.
     """
+    notes = [Text(f" {note}") for note in _notes(found)]
     period = f"{month_name(found['month'])} {found['year']}" if "month" in found else str(found["year"])
     title = _("Key figures of {period}").format(period=period)
     if by == "total":
-        table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption=note or None,
-                      caption_justify="left")  # fmt: skip
+        table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
         table.add_column(_("key figure"))
         for name in (_("computed"), _("published"), _("difference")):
             table.add_column(name, justify="right")
@@ -90,34 +112,42 @@ def figures_table(
                 style="bold" if item["published"] is not None else "",
             )
         completeness = found["kpis"][0]["completeness"]
-        if completeness in (None, 1):
-            return table
-        text = _("Completeness of the exports: {pct}").format(pct=number(100 * completeness, "pct"))
-        return Group(table, Text(f" {text}\n", style="bold yellow"))
+        if completeness not in (None, 1):
+            text = _("Completeness of the exports: {pct}").format(pct=number(100 * completeness, "pct"))
+            notes.insert(0, Text(f" {text}", style="bold yellow"))
+        return Group(table, *notes)
     shown = ["deliveries_total", "deliveries_supplied", "lender_balance", "transit_transport_days_median",
              "within_transit_norm_pct", "not_collected_pct", "in_transit"]  # fmt: skip
     columns = [kpi for kpi in shown if any(item["id"] == kpi for item in found["kpis"])]
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
-    table.add_column(_header(by))
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", collapse_padding=True,
+                  pad_edge=False)  # fmt: skip
+    table.add_column(_header(by), overflow="fold")
     lines: dict[str, dict[str, dict[str, Any]]] = {}
     for item in found["kpis"]:
         lines.setdefault(_dimension(item, names), {})[item["id"]] = item
+    meanings = []
     for kpi in columns:
-        table.add_column(_label(next(item for item in found["kpis"] if item["id"] == kpi)), justify="right")
+        # what is delivered to a branch stands there beside what it supplies
+        head = _("received") if (kpi, by) == ("deliveries_total", "branch") else _short(kpi)
+        table.add_column(head.replace(" ", "\n"), justify="right", no_wrap=True)
+        label = _label(next(item for item in found["kpis"] if item["id"] == kpi))
+        if head.lower() != label.lower():
+            meanings.append(Text(f" {head}: {label}"))
     for name, items in lines.items():
         table.add_row(name, *(number(items[k]["value"], items[k]["unit"]) if k in items else "" for k in columns))
-    return table
+    return Group(table, *meanings, *notes)
 
 
 def _flat(found: dict[str, Any], by: str) -> tuple[list[str], list[list[Any]]]:
     """Key figures as a flat table: one line a figure."""
     parts = ["month"] if by == "month" else DIMENSIONS[by]
     names = ["year", *(["month"] if "month" in found else []), "id", "label", *parts, "value", "unit", "completeness",
-             "published", "difference"]  # fmt: skip
+             "published", "difference", "simulated", "exports_from"]  # fmt: skip
+    simulated = "true" if found["simulated"] else "false"
     lines = [
         [found["year"], *([found["month"]] if "month" in found else []), item["id"], _label(item),
          *(item["dimension"][part] for part in parts), item["value"], item["unit"], item["completeness"],
-         item["published"], item["difference"]]
+         item["published"], item["difference"], simulated, found["exports_from"]]
         for item in found["kpis"]
     ]  # fmt: skip
     return names, lines
@@ -147,14 +177,15 @@ def figures_csv(found: dict[str, Any], by: str) -> str:
 
 
 def figures_markdown(found: dict[str, Any], by: str) -> str:
-    """Key figures as a Markdown table, one line a figure."""
+    """Key figures as a Markdown table, one line a figure, and what must be said with them."""
     names = [_("key figure"), *([_header(by)] if by != "total" else []), _("computed"), _("published"), _("difference")]
     lines = [
         [_label(item), *([_dimension(item)] if by != "total" else []),
          *(number(item[part], item["unit"]) for part in ("value", "published", "difference"))]
         for item in found["kpis"]
     ]  # fmt: skip
-    return as_markdown(names, lines, [False] * (len(names) - 3) + [True] * 3)
+    table = as_markdown(names, lines, [False] * (len(names) - 3) + [True] * 3)
+    return table + "".join(f"\n{note}\n" for note in _notes(found))
 
 
 def figures_workbook(found: dict[str, Any], by: str) -> bytes:
@@ -406,23 +437,70 @@ def kpi_label(kpi: str) -> str:
     return str(kpis()[kpi][language()]["label"]) if kpi in kpis() else kpi
 
 
-def quarantine_view(held: Sequence[dict[str, Any]]) -> RenderableType:
-    """The rows held and files rejected, as `pendel quarantine` shows them."""
+def wrong_columns(item: dict[str, Any]) -> str:
+    """Where a row that is held is wrong, and what stands there, by the heads of its file: 'Status: Q'."""
+    words = {"": _("empty"), "***": _("masked")}
+    return ", ".join(f"{wrong['header']}: {words.get(wrong['value'], wrong['value'])}" for wrong in item["columns"])
+
+
+def held_message(item: dict[str, Any]) -> str:
+    """What is wrong with a row or file, what to do, and in which columns it is."""
+    text = message(item["rule"], item["detail"])
+    return f"{text} ({wrong_columns(item)})" if item["columns"] else text
+
+
+def quarantine_view(
+    held: Sequence[dict[str, Any]], most: int, names: Mapping[str, str] = MappingProxyType({})
+) -> RenderableType:
+    """The rows held and files rejected, as `pendel quarantine` shows them: what to do by rule and branch, then at most
+    so many rows, the newest first. Rejected files that were replaced by a good one are only counted.
+    """
+    settled = sum(item["settled"] for item in held)
+    held = sorted(
+        (item for item in held if not item["settled"]), key=lambda item: str(item["export_date"] or ""), reverse=True
+    )
+    note = counted(
+        "{n} rejected file was replaced by a good one of the same day, and needs nothing.",
+        "{n} rejected files were replaced by good ones of the same days, and need nothing.",
+        settled,
+    )
+    notes = [Text(note, style="green")] if settled else []
     if not held:
-        return Text(_("Nothing is held."), style="green")
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in (_("branch"), _("file"), _("row"), _("what is wrong, and what to do")):
-        table.add_column(name, justify="right" if name == _("row") else "left", overflow="fold")
+        return Group(*(notes or [Text(_("Nothing is held."), style="green")]))
+    parts: list[RenderableType] = []
+    by_rule: dict[str, list[dict[str, Any]]] = {}
     for item in held:
-        row = _("whole file") if item["row"] is None else str(item["row"])
-        table.add_row(item["branch"], item["file"], row, message(item["rule"], item["detail"]))
-    return table
+        by_rule.setdefault(item["rule"], []).append(item)
+    for rule, items in sorted(by_rule.items(), key=lambda pair: -len(pair[1])):
+        branches: dict[str, list[dict[str, Any]]] = {}
+        for item in items:
+            branches.setdefault(item["branch"], []).append(item)
+        kind = counted("{n} file", "{n} files", len(items)) if items[0]["row"] is None else counted(
+            "{n} row", "{n} rows", len(items))  # fmt: skip
+        # of files the details differ: which name was expected, which column is missing
+        told = {message(rule, item["detail"]) for item in items}
+        parts.append(Text(f"{kind}, {rule}", style="bold"))
+        parts += [Padding(Text(text), (0, 0, 0, 2), expand=False) for text in sorted(told)[:MOST_TEXTS]]
+        for branch, mine in sorted(branches.items(), key=lambda pair: -len(pair[1])):
+            text = _("{branch}: {n}, newest of {date}") if mine[0]["export_date"] else "{branch}: {n}"
+            name = names.get(branch, branch) or "–"
+            line = text.format(branch=name, n=number(len(mine)), date=date(mine[0]["export_date"]))
+            parts.append(Padding(Text(line), (0, 0, 0, 4), expand=False))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in (_("file"), _("row"), _("what is wrong")):
+        table.add_column(name, justify="right" if name == _("row") else "left", overflow="fold")
+    for item in held[:most]:
+        row = _("all") if item["row"] is None else str(item["row"])
+        wrong = wrong_columns(item)
+        table.add_row(item["file"], row, rule_name(item["rule"], item["detail"]) + (f"\n{wrong}" if wrong else ""))
+    return Group(*parts, *notes, table)
 
 
 def _part(part: str) -> str:
     """Which side of a share or balance a row is on; for an expected export, its state."""
     return {"supplied": _("supplied"), "received": _("received"), "within_norm": _("in time"), "later": _("later"),
             "not_collected": _("not collected"), "other": _("not so"), "late": _("late"), "missing": _("missing"),
+            "not_begun": _("before the first export"),
             "rejected": _("rejected"), "": ""}[part]  # fmt: skip
 
 

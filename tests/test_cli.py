@@ -246,6 +246,15 @@ def test_unknown_language(pendel: Pendel) -> None:
     assert "'fr' is onbekend; kies uit 'nl', 'en'." in done.err
 
 
+def test_unknown_language_of_the_machine(pendel: Pendel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENDEL_LANG", "de")
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    done = pendel("kpi")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "PENDEL_LANG is de; pendel spreekt nl, en. Kies een daarvan, of haal de variabele weg.\n"
+
+
 def test_wrong_use_in_a_process_of_its_own() -> None:
     done = process("kpi", "--nonsens")
     assert (done.returncode, done.stdout) == (2, "")
@@ -359,7 +368,8 @@ def test_figures_as_json(by: str, network: Places, pendel: Pendel) -> None:
     done = pendel("kpi", "--year", YEAR, "--by", by, "--format", "json", *at(network))
     assert (done.code, done.err) == (0, "")
     found = done.json
-    assert list(found) == ["year", "generated_at", "kpis"]
+    assert list(found) == ["year", "generated_at", "kpis", "simulated", "exports_from"]
+    assert (found["simulated"], found["exports_from"]) == (False, None)
     assert found["year"] == YEAR
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", found["generated_at"])
     for item in found["kpis"]:
@@ -426,7 +436,7 @@ def test_figures_as_csv(by: str, network: Places, pendel: Pendel) -> None:
     done = pendel(*asked, "csv")
     assert (done.code, done.err) == (0, "")
     rows = list(csv.DictReader(io.StringIO(done.out, newline="")))
-    fixed = ["value", "unit", "completeness", "published", "difference"]
+    fixed = ["value", "unit", "completeness", "published", "difference", "simulated", "exports_from"]
     assert list(rows[0]) == ["year", "id", "label", *DIMENSIONS[by], *fixed]
     assert [row["id"] for row in rows] == [item["id"] for item in items]
     assert [row["label"] for row in rows] == [item["label"]["nl"] for item in items]
@@ -467,6 +477,73 @@ def test_figures_as_a_workbook(by: str, network: Places, pendel: Pendel) -> None
             cell = row[column[name]]
             assert cell.value == item[name]
             assert cell.data_type == "n"
+
+
+@pytest.mark.parametrize("lang", ["nl", "en"])
+@pytest.mark.parametrize("by", DIMENSIONS)
+def test_figures_fit_on_a_narrow_screen(
+    by: str, lang: str, network: Places, pendel: Pendel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    long = {"noord": "Biddinghuizen-Noord", "oost": "Oost", "zuid": "Zuid"}
+    monkeypatch.setattr(figures, "branch_names", lambda places: long)
+    key_figures = figures.key_figures
+
+    def many(*asked: Any) -> dict[str, Any]:
+        found = key_figures(*asked)
+        for item in found["kpis"]:
+            item["value"] = item["value"] and item["value"] + {"reservations": 100_000, "balance": -9000}.get(
+                item["unit"], 0
+            )
+        return found
+
+    monkeypatch.setattr(figures, "key_figures", many)
+    table = pendel("kpi", "--year", YEAR, "--by", by, "--lang", lang, *at(network)).out
+    assert "…" not in table
+    assert max(map(len, table.splitlines())) <= 80
+    heads = re.findall(r"^ (\w[\w ]*): \S", table, re.M)
+    assert (len(heads) >= 4) == (by != "total")
+    assert by != "branch" or "Biddinghuizen" in table
+    head = re.split("─{9}", table)[0]
+    for word in {word for text in heads for word in text.split()}:
+        assert word in head
+    assert re.search(r"10\d[.,]\d{3} ", table)
+
+
+def test_simulated_figures_say_so_everywhere(network: Places, tmp_path: Path, pendel: Pendel) -> None:
+    note = "Deze aanleveringen zijn gesimuleerd"
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / ".simulated").touch()
+    for by in DIMENSIONS:
+        asked = ["kpi", "--year", YEAR, "--by", by, *at(network), "--raw", raw, "--format"]
+        for form in ("table", "md"):
+            assert pendel(*asked, form).out.count(note) == 1
+            assert note not in pendel(*asked, form, "--raw", network.raw).out
+        assert pendel(*asked, "json").json["simulated"] is True
+        rows = list(csv.DictReader(io.StringIO(pendel(*asked, "csv").out, newline="")))
+        assert {row["simulated"] for row in rows} == {"true"}
+    rows = list(csv.DictReader(io.StringIO(pendel(*asked, "csv", "--raw", network.raw).out, newline="")))
+    assert {row["simulated"] for row in rows} == {"false"}
+
+
+def test_a_year_of_which_half_is_told_says_so(network: Places, tmp_path: Path, pendel: Pendel) -> None:
+    places = places_in(tmp_path, network.reference)
+    for branch in network.raw.iterdir():
+        shutil.copytree(branch, places.raw / branch.name, ignore=lambda folder, names: [
+            name for name in names if re.search(r"2023-?0[1-5]", name)])  # fmt: skip
+    night(places, date(YEAR + 1, 1, 1))
+    found = pendel("kpi", "--year", YEAR, "--format", "json", *at(places)).json
+    assert found["exports_from"] == f"{YEAR}-06-01"
+    # half a year does not pass for a whole one, and yet nobody is asked for the other half
+    assert {0.5 < item["completeness"] < 0.6 for item in found["kpis"]} == {True}
+    with figures.published(places) as con:
+        assert figures.summary(con)["feed"]["missing"] == 0
+    assert pendel("kpi", "--year", YEAR, "--month", 6, "--format", "json", *at(places)).json["exports_from"] is None
+    assert pendel("kpi", "--year", YEAR, "--month", 5, "--format", "json", *at(places)).json["exports_from"]
+    text = f"Er zijn aanleveringen vanaf 01-06-{YEAR}: wat daarvoor geleverd is, telt niet of maar ten dele mee."
+    assert text in pendel("kpi", "--year", YEAR, "--by", "month", *at(places)).out
+    assert pendel("kpi", "--year", YEAR, "--format", "md", *at(places)).out.endswith(f"\n\n{text}\n")
 
 
 def test_workbook_on_a_terminal_goes_to_a_file(
@@ -552,7 +629,8 @@ def test_quarantine(spoiled: Places, network: Places, pendel: Pendel) -> None:
     done = pendel("quarantine", "--format", "json", *at(spoiled))
     assert (done.code, done.err) == (0, "")
     found = done.json
-    assert [list(item) for item in found] == [["branch", "file", "row", "rule", "message"]] * 2
+    keys = ["branch", "file", "row", "rule", "message", "export_date", "columns", "settled"]
+    assert [list(item) for item in found] == [keys] * 2
     by_rule = {item["rule"]: item for item in found}
     assert by_rule["unknown_name"]["row"] is None
     assert by_rule["unknown_name"]["message"].startswith("De bestandsnaam past niet bij het aanleverformaat. Verwacht:")
@@ -560,17 +638,85 @@ def test_quarantine(spoiled: Places, network: Places, pendel: Pendel) -> None:
     assert (held["branch"], held["row"], type(held["row"])) == ("noord", 3, int)
     assert held["file"].endswith("noord/reserveringen_0060_20240102.csv")
     assert held["message"].startswith("De status is onbekend.")
+    assert held["message"].endswith(" (Status: Q)")
+    assert held["columns"] == [{"column": "status", "header": "Status", "value": "Q"}]
+    assert (held["export_date"], held["settled"]) == ("2024-01-02", False)
     english = pendel("quarantine", "--format", "json", "--lang", "en", *at(spoiled)).json
     assert {item["rule"]: item["message"].split(".")[0] for item in english}[
         "unknown_status"
     ] == "The status is unknown"
     rows = list(csv.DictReader(io.StringIO(pendel("quarantine", "--format", "csv", *at(spoiled)).out)))
-    assert [row | {"row": int(row["row"]) if row["row"] else None} for row in rows] == found
+    same = [name for name in keys if name not in ("columns", "settled")]
+    assert [[row[name] for name in same] for row in rows] == [
+        ["" if item[name] is None else str(item[name]) for name in same] for item in found
+    ]
+    assert [row["settled"] for row in rows] == ["false", "false"]
     table = pendel("quarantine", *at(spoiled))
     assert (table.code, table.err) == (0, "")
-    assert "hele bestand" in table.out
+    assert table.out.startswith("1 bestand, unknown_name\n") or table.out.startswith("1 rij, unknown_status\n")
+    assert "\n    Noord: 1, nieuwste van 02-01-2024\n" in table.out
+    assert re.search(r"^ noord/reserveringen_0060_20240102\.csv +3 +De status is onbekend +$", table.out, re.M)
+    assert re.search(r"^ +Status: Q +$", table.out, re.M)
+    assert re.search(r"^ noord/lijst\.csv +alle +De bestandsnaam past niet ", table.out, re.M)
     assert pendel("quarantine", *at(network)).out == "Er staat niets in quarantaine.\n"
     assert pendel("quarantine", "--format", "json", *at(network)).json == []
+
+
+def test_quarantine_of_a_branch_rule_or_file(spoiled: Places, pendel: Pendel) -> None:
+    def rules(*asked: str) -> list[str]:
+        done = pendel("quarantine", *asked, "--format", "json", *at(spoiled))
+        assert (done.code, done.err) == (0, "")
+        return sorted(item["rule"] for item in done.json)
+
+    assert rules("--branch", "noord") == rules("--branch", "Noord") == ["unknown_name", "unknown_status"]
+    assert rules("--branch", "oost") == []
+    assert rules("--rule", "unknown_status") == ["unknown_status"]
+    assert rules("--rule", "row_shape") == []
+    assert rules("--file", "20240102") == ["unknown_status"]
+    assert rules("--file", "20240102", "--rule", "unknown_name") == []
+    done = pendel("quarantine", "--branch", "west", *at(spoiled))
+    assert (done.code, done.err) == (2, "west is geen vestiging. Bekend zijn: noord, oost, zuid.\n")
+    done = pendel("quarantine", "--rule", "zero_read_as_o", *at(spoiled))
+    assert done.code == 2
+    assert done.err.startswith("zero_read_as_o is geen regel. Bekend zijn: row_shape, personal_data,")
+
+
+def test_quarantine_is_cut_on_the_screen_alone(
+    spoiled: Places, pendel: Pendel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "MOST_LINES", 1)
+    monkeypatch.setenv("COLUMNS", "80")
+    done = pendel("quarantine", *at(spoiled))
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert "reserveringen_0060" in done.out, "the newest"
+    assert "lijst.csv" not in done.out
+    assert done.err == "De 1 nieuwste van 2 rijen. Kies met --branch, --rule of --file; alles: --format csv\n"
+    assert len(pendel("quarantine", "--format", "json", *at(spoiled)).json) == 2
+
+
+def test_a_rejected_file_that_was_replaced_needs_nobody(network: Places, tmp_path: Path, pendel: Pendel) -> None:
+    places = places_in(tmp_path, network.reference)
+    folder = places.raw / "noord"
+    folder.mkdir()
+    for day in ("20240102", "20240103"):
+        (folder / f"reserveringen_0060_{day}.csv").write_text(f"no column of {day}\n", encoding="cp1252")
+    night(places, date(2024, 1, 4))
+    assert pendel("quarantine", *at(places)).out.startswith("2 bestanden, column_missing\n")
+    good = "\n".join((HEADER, GOOD, ""))
+    (folder / "reserveringen_0060_20240102.csv").write_text(good, encoding="cp1252")
+    night(places, date(2024, 1, 4))
+    table = pendel("quarantine", *at(places)).out
+    assert table.startswith("1 bestand, column_missing\n")
+    assert "1 afgekeurd bestand is vervangen door een goed bestand van dezelfde dag en vraagt niets meer." in table
+    assert "reserveringen_0060_20240103.csv" in table
+    assert "reserveringen_0060_20240102.csv" not in table
+    found = pendel("quarantine", "--format", "json", *at(places)).json
+    assert [(item["export_date"], item["settled"]) for item in found] == [("2024-01-02", True), ("2024-01-03", False)]
+    (folder / "reserveringen_0060_20240103.csv").write_text(good.replace("00001", "00002"), encoding="cp1252")
+    night(places, date(2024, 1, 4))
+    assert pendel("quarantine", *at(places)).out == (
+        "2 afgekeurde bestanden zijn vervangen door goede bestanden van dezelfde dagen en vragen niets meer.\n"
+    )
 
 
 # --- queries ---

@@ -510,6 +510,7 @@ class Naive:
         """The state of every expected export."""
         found = {}
         formats = {"koha_csv"}
+        first = min((f.date for _, f in self._read() if f.date), default=dt.date.max)
         for date in self.calendar():
             for p in self.world.periods:
                 in_period = (p.opened_on or dt.date.min) <= date <= (p.closed_on or dt.date.max)
@@ -522,20 +523,19 @@ class Naive:
                     is_late = min(usable).date() > date + self.world.parameters.export_late_after_days * DAY
                     found[p.branch, date] = "late" if is_late else "received"
                 else:
-                    found[p.branch, date] = "rejected" if files else "missing"
+                    found[p.branch, date] = "rejected" if files else "not_begun" if date < first else "missing"
         return found
 
     def values(self) -> dict[tuple[Any, ...], tuple[float | None, float | None]]:
         """(kpi, year, month, dimension, its five parts) → value and completeness."""
         found: dict[tuple[Any, ...], tuple[float | None, float | None]] = {}
         feed = self.feed()
-        yesterday = self.world.as_of - DAY
-        years = {f.date.year for i, f in self._read() if i in self.active and f.date}
-        years |= {leg.received.year for leg in self.legs if leg.received and leg.state == "delivered"}
+        years = self._years()
+        current = self.current()
         organisations = list(dict.fromkeys(p.organisation for p in self.world.periods))
         for year in years:
             for month in range(13):
-                is_current = yesterday.year == year and month in (0, yesterday.month)
+                is_current = current.year == year and month in (0, current.month)
                 legs = [leg for leg in self.legs if self._counts_in(leg, year, month)]
                 expected = [
                     (branch, state in ("received", "late"))
@@ -584,11 +584,21 @@ class Naive:
                             put("lane", parts, self._figures(mine, is_current), complete([a, b]))
         return found
 
+    def _years(self) -> set[int]:
+        years = {f.date.year for i, f in self._read() if i in self.active and f.date}
+        return years | {leg.received.year for leg in self.legs if leg.received and leg.state == "delivered"}
+
+    def current(self) -> dt.date:
+        """The day before the run, or the last day before it of a year that there are exports of."""
+        day = self.world.as_of - DAY
+        before = [year for year in self._years() if year < day.year]
+        return dt.date(max(before), 12, 31) if before and day.year not in self._years() else day
+
     def _counts_in(self, leg: Leg, year: int, month: int) -> bool:
         moments = {
             "delivered": leg.received,
             "unconfirmed": leg.unconfirmed,
-            "in_transit": self.world.as_of - DAY,
+            "in_transit": self.current(),
         }
         moment = moments.get(leg.state)
         return moment is not None and moment.year == year and month in (0, moment.month)
@@ -1208,6 +1218,51 @@ def test_the_feed_of_every_branch_and_day() -> None:
     lane = "supplying_branch = 'xa' AND pickup_branch = 'ya'"
     assert warehouse.rows(completeness + lane)[0][0] == pytest.approx(5 / 14)
     assert_same(warehouse, Naive(world))
+
+
+def test_nobody_is_asked_for_exports_of_before_the_first_one_of_the_network() -> None:
+    files = [
+        File("xa", day("2023-06-12"), verdict="rejected"),
+        File("xa", day("2023-06-14")),
+        File("xb", day("2023-06-16")),
+        File("xa", None, verdict="rejected"),
+    ]
+    world = World(PLAIN, day("2023-06-17"), files)
+    warehouse = Warehouse(world)
+    feed = "SELECT state, count(*), min(export_date) FROM marts.feed_day WHERE state <> 'not_begun' AND branch = "
+    first = dt.date(2023, 6, 14)
+    assert warehouse.rows(f"{feed} 'xa' GROUP BY state ORDER BY state DESC") == [
+        ("rejected", 1, first - 2 * DAY), ("received", 1, first), ("missing", 2, first + DAY),
+    ]  # fmt: skip
+    assert warehouse.rows(f"{feed} 'xb' GROUP BY state ORDER BY state DESC") == [
+        ("received", 1, first + 2 * DAY), ("missing", 2, first),
+    ]  # fmt: skip
+    assert warehouse.rows(f"{feed} 'ya' GROUP BY state") == [("missing", 3, first)], "it never delivered"
+    assert_same(warehouse, Naive(world))
+
+
+@pytest.mark.parametrize(
+    ("as_of", "shown"),
+    [
+        ("2023-06-01", {(2023, 0), (2023, 5)}),
+        ("2024-01-01", {(2023, 0), (2023, 12)}),
+        ("2024-01-02", {(2023, 0), (2023, 12)}),
+        ("2024-11-01", {(2023, 0), (2023, 12)}),
+        ("2021-07-01", set()),
+    ],
+)
+def test_what_is_under_way_now_is_always_shown(as_of: str, shown: set[tuple[int, int]]) -> None:
+    """Also in the first days of a year, and long after the last export; not in a year that was then to come."""
+    rows = [Row(1, "on its way", "1", "01", "T", "2023-03-13 12:00", "2023-03-13 12:00")]
+    world = World(PLAIN, day(as_of), [File("xa", day("2023-03-13")), File("xa", day("2022-03-14"))], rows)
+    warehouse = Warehouse(world)
+    for kpi in ("in_transit", "overdue"):
+        query = f"SELECT year, month FROM kpi.value WHERE kpi = '{kpi}' AND dimension = 'total'"
+        assert set(warehouse.rows(query)) == shown
+        for year, month in shown:
+            assert warehouse.figure(kpi, year, month) == 1
+    if shown:
+        assert_same(warehouse, Naive(world))
 
 
 def test_an_export_that_arrives_after_midnight_is_late_by_the_local_clock() -> None:

@@ -273,6 +273,34 @@ def test_a_continued_warehouse_is_the_one_that_is_built_afresh(
     assert len(years) == 2
 
 
+def test_the_figures_of_now_move_on_to_the_new_year(
+    turn_of_the_year: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until an export of the new year comes they stand under the old one, renewed from day to day."""
+    places = turn_of_the_year.install(tmp_path)
+    files = turn_of_the_year.shuffled(1)
+    is_old = {path: "2023" in path.name for path in files}
+    continued = []
+    renew = building._renew
+    monkeypatch.setattr(building, "_renew", lambda *given: continued.append(given) or renew(*given))
+    shown = []
+    for day, delivered in (
+        ("2023-12-30", [path for path in files if is_old[path]]), ("2024-01-02", []), ("2024-01-12", []),
+        ("2024-01-13", [path for path in files if not is_old[path]]), ("2024-01-02", []),
+    ):  # fmt: skip
+        turn_of_the_year.deliver(places, delivered)
+        night(places, dt.date.fromisoformat(day))
+        with duckdb.connect(str(places.published), read_only=True) as con:
+            found = contents(con)
+            shown.append(con.execute("SELECT year, month FROM kpi.value WHERE kpi = 'overdue' AND dimension = 'total' "
+                                     "ORDER BY month").fetchall())  # fmt: skip
+        run = bronze.Run.start(dt.date.fromisoformat(day))
+        with building.built(places, read_reference(places.reference), run, afresh=True) as build:
+            assert found == contents(build.con), day
+    assert shown == [[(2023, 0), (2023, 12)]] * 3 + [[(2024, 0), (2024, 1)]] * 2
+    assert len(continued) >= 3
+
+
 CHANGES: dict[str, Callable[[Places], None]] = {
     "the register": lambda places: append(places.reference / "branches.csv", "zz,Zed,Y,,zz,dnb_tsv,2024-05-01,\n"),
     "a parameter": lambda places: append(places.reference / "simulation.yaml", "# any file there\n"),
