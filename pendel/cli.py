@@ -387,7 +387,8 @@ def status(places: Places, form: str) -> None:
         click.echo(_error(error), err=True)
         sys.exit(1)
     if form == "json":
-        _print_json(found)
+        drift = [item | {"text": present.drift_texts(item)} for item in found.get("drift", [])]
+        _print_json(found | {"drift": drift})
     else:
         run = figures.last_run(places)
         assert run is not None
