@@ -147,7 +147,7 @@ def faults(marts: Marts, starts: Sequence[dt.date]) -> Iterator[Fault]:
     ).fetchall()
     lanes = con.execute(
         "SELECT supplying_branch, pickup_branch, avg(delivered) AS n FROM kept.agg_lane_day AS l "
-        "JOIN kept.dim_date AS d ON l.date = d.date AND d.is_transport_day GROUP BY ALL ORDER BY n DESC, ALL"
+        "JOIN kept.dim_date AS d ON l.date = d.date AND d.is_transport_day GROUP BY ALL ORDER BY n DESC, 1, 2"
     ).fetchall()
     chosen = [branches[0], branches[len(branches) // 2], branches[-1]]
     busy = [lane for lane in lanes if lane[2] >= 6]

@@ -154,6 +154,18 @@ received_leg AS MATERIALIZED (
     FROM marts.fct_leg AS l
     WHERE l.received_at >= (SELECT history_from FROM setting) AND l.state = 'delivered'
 ),
+leg_day AS MATERIALIZED (
+    SELECT
+        branch,
+        date,
+        count(*) AS n,
+        count(*) FILTER (pickup_shipped_at = received_at) AS n_copied,
+        count(*) FILTER (pickup_shipped_at IS NULL) AS n_not_shipped_at,
+        count(*) FILTER (pickup_material_type IS NULL) AS n_no_material_type,
+        count(*) FILTER (collected_at IS NULL) AS n_not_collected_at
+    FROM received_leg
+    GROUP BY branch, date
+),
 told_back AS MATERIALIZED (
     SELECT branch, date, is_recent, row_number() OVER (PARTITION BY branch ORDER BY date DESC) AS back
     FROM told
@@ -163,12 +175,12 @@ copied_branch AS (
     SELECT
         'copied' AS kind, 'shipped_at' AS figure, '' AS supplying_branch, '' AS pickup_branch, l.branch,
         '' AS other_branch, min(l.date) AS since, max(l.date) AS until,
-        100.0 * count(*) FILTER (l.pickup_shipped_at = l.received_at) / count(*) AS observed, 0 AS usual, 'pct' AS unit
-    FROM received_leg AS l
+        100.0 * sum(l.n_copied) / sum(l.n) AS observed, 0 AS usual, 'pct' AS unit
+    FROM leg_day AS l
     JOIN told_back AS t USING (branch, date)
     WHERE t.back <= 5 AND t.is_recent
     GROUP BY l.branch
-    HAVING count(*) FILTER (l.pickup_shipped_at = l.received_at) >= greatest(15, 0.5 * count(*))
+    HAVING sum(l.n_copied) >= greatest(15, 0.5 * sum(l.n))
 ),
 -- a lane of which as much was sent as was delivered, on eight days with traffic and more, 40 together
 lane_traffic AS (
@@ -201,18 +213,18 @@ emptied AS (
 empty_share AS (
     SELECT
         f.figure, l.branch, e.days, min(l.date) FILTER (e.is_now) AS since, max(l.date) FILTER (e.is_now) AS until,
-        count(*) FILTER (e.is_now) AS n,
-        count(*) FILTER (e.is_now AND f.is_empty) AS n_empty,
-        count(*) FILTER (e.is_before) AS n_before,
-        count(*) FILTER (e.is_before AND f.is_empty) AS n_empty_before
-    FROM received_leg AS l
+        sum(l.n) FILTER (e.is_now) AS n,
+        sum(f.n_empty) FILTER (e.is_now) AS n_empty,
+        sum(l.n) FILTER (e.is_before) AS n_before,
+        sum(f.n_empty) FILTER (e.is_before) AS n_empty_before
+    FROM leg_day AS l
     JOIN emptied AS e USING (branch, date)
     CROSS JOIN LATERAL (
         VALUES
-            ('shipped_at', l.pickup_shipped_at IS NULL),
-            ('material_type', l.pickup_material_type IS NULL),
-            ('collected_at', l.collected_at IS NULL)
-    ) AS f (figure, is_empty)
+            ('shipped_at', l.n_not_shipped_at),
+            ('material_type', l.n_no_material_type),
+            ('collected_at', l.n_not_collected_at)
+    ) AS f (figure, n_empty)
     WHERE e.is_now OR e.is_before
     GROUP BY f.figure, l.branch, e.days
     UNION ALL
