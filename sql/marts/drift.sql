@@ -339,5 +339,8 @@ WHERE NOT EXISTS (
         f.branch = '' AND b.branch <> '' AND f.kind IN ('zero', 'doubled')
         AND b.kind IN (f.kind, CASE f.kind WHEN 'zero' THEN 'no_receipts' END)
         AND (b.branch = f.pickup_branch AND b.figure = 'received' OR b.branch = f.supplying_branch AND b.figure = 'sent')
-    ) OR (f.kind = 'zero' AND f.branch <> '' AND f.figure = 'received' AND b.kind = 'no_receipts' AND b.branch = f.branch)
+    ) OR (
+        f.branch <> '' AND f.figure = 'received' AND b.branch = f.branch
+        AND (f.kind, b.kind) IN (('zero', 'no_receipts'), ('doubled', 'shifted'))
+    )
 )
