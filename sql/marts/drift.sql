@@ -121,7 +121,8 @@ doubled AS (
         AND sum(n) - sum(usual) >= 5.5 * sqrt(sum(usual))
         AND bool_and(n >= 1.2 * usual)
 ),
--- branches of an organisation whose receipts jump and drop in the same three days, by as much together
+-- branches of an organisation whose receipts jump and drop in the same three days, by about as much together (what
+-- comes to stand at its own supplier is local, and leaves the count)
 moved AS (
     SELECT
         organisation, branch, min(date) AS since, max(date) AS until, sum(n) AS n, sum(usual) AS usual,
@@ -144,7 +145,7 @@ shifted AS (
     FROM astray
     GROUP BY organisation
     HAVING max(excess) > 0 AND min(excess) < 0
-        AND abs(sum(excess)) <= 0.4 * greatest(sum(excess) FILTER (excess > 0), -sum(excess) FILTER (excess < 0))
+        AND abs(sum(excess)) <= 0.6 * greatest(sum(excess) FILTER (excess > 0), -sum(excess) FILTER (excess < 0))
 ),
 -- legs received, by branch; the pick-up branch's own word
 received_leg AS MATERIALIZED (
