@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint types generated bench lock clean help
+.PHONY: demo test lint types generated bench torture mutants lock clean help
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -34,6 +34,12 @@ generated: $(INSTALLED) ## suites, data dictionary, compiled Dutch texts: from t
 
 bench: $(INSTALLED) ## processor time of a night, beside the least that reading can take
 	$(BIN)/python bench/night.py
+
+torture: $(INSTALLED) ## kills, readers, damaged files, canaries (ROUNDS="--short" for a few of each)
+	$(BIN)/python bench/torture.py $(ROUNDS)
+
+mutants: $(INSTALLED) ## change the SQL and the rules one small thing at a time: do the tests see it? (hours)
+	$(BIN)/python bench/mutants.py
 
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import duckdb
 
-from pendel import bronze, building, figures, gates, reading
+from pendel import bronze, building, figures, gates, history, reading
 from pendel.contracts import export_formats
 from pendel.places import Places
 from pendel.reference import read_reference
@@ -59,7 +59,7 @@ def night(places: Places, as_of: dt.date) -> dict[str, float]:
         last = now
 
     reference = read_reference(places.reference)
-    run = bronze.Run.start(as_of)
+    run = bronze.Run.start(as_of, places)
     gc.freeze()
     with bronze.locked(places, run), ExitStack() as stack:
         plan = bronze.plan(places, reference)
@@ -73,6 +73,7 @@ def night(places: Places, as_of: dt.date) -> dict[str, float]:
         results = gates.check_build(build.con, build.renewed)
         lap("check")
         building.finish(build, run, results)
+        history.record(places, build, reference, run, results)
         figures.summary(build.con)
         building.publish(build, places)
         lap("publish")

@@ -7,12 +7,13 @@ coarse, at most MOST_READERS of them read, since Prefect's embedded server loses
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import gc
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -23,14 +24,15 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
-from pendel import bronze, building, figures, gates, present, reading
-from pendel.places import Places
+from pendel import bronze, building, figures, gates, history, present, reading
+from pendel.places import Places, discreet
 from pendel.reference import Reference, read_reference
 
 MOST_READERS = 16
 """The most tasks that read; a network with more branches has several branches a task."""
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 def as_is(value: T) -> T:
@@ -48,6 +50,20 @@ def on_progress(report: Report) -> None:
     _report = report
 
 
+def discreetly(function: Callable[P, T]) -> Callable[P, T]:
+    """Let out no error that could quote a row: Prefect keeps what an error says in its database."""
+
+    @functools.wraps(function)
+    def inner(*given: P.args, **named: P.kwargs) -> T:
+        try:
+            return function(*given, **named)
+        except Exception as error:
+            told = discreet(error)
+        raise told  # out here it brings no other error along
+
+    return inner
+
+
 def _is_io_error(task: Any, run: Any, state: State[Any]) -> bool:
     """Retries are for disks and networks: the same data give the same result."""
     return isinstance(state.result(raise_on_failure=False), OSError)
@@ -60,12 +76,21 @@ pure = task(cache_policy=NO_CACHE, persist_result=False)
 
 
 @io
+@discreetly
 def find_new_files(places: Places, reference: Reference) -> bronze.Plan:
     """What lies in the raw folder and is not in the ledger."""
     return bronze.plan(places, reference)
 
 
 @io
+@discreetly
+def find_all_files(places: Places) -> bronze.Plan:
+    """Every raw file, in the order in which they first arrived: the store is to be made again."""
+    return bronze.plan_afresh(places)
+
+
+@io
+@discreetly
 def read_exports(
     places: Places, reference: Reference, files: list[reading.FoundFile], known: set[str], folders: str
 ) -> reading.Batch:
@@ -76,24 +101,30 @@ def read_exports(
 
 
 @pure
+@discreetly
 def take_in(places: Places, reference: Reference, run: bronze.Run, batches: Sequence[reading.Batch]) -> bronze.Intake:
     """Judge the rows, and append files and rows to the bronze store."""
     return bronze.take_in(places, reference, run, batches, gates.judge_rows)
 
 
 @pure
-def build(stack: ExitStack, places: Places, reference: Reference, run: bronze.Run) -> building.Build:
-    """A fresh warehouse in a temporary file."""
-    return stack.enter_context(building.built(places, reference, run))
+@discreetly
+def build(
+    stack: ExitStack, places: Places, reference: Reference, run: bronze.Run, afresh: bool = False
+) -> building.Build:
+    """A warehouse in a temporary file."""
+    return stack.enter_context(building.built(places, reference, run, afresh))
 
 
 @pure
+@discreetly
 def check(build: building.Build) -> list[gates.CheckResult]:
     """The gates on the built warehouse."""
     return gates.check_build(build.con, build.renewed)
 
 
 @pure
+@discreetly
 def publish(build: building.Build, places: Places) -> Path:
     """Move the warehouse into place."""
     return building.publish(build, places)
@@ -106,22 +137,24 @@ def publish(build: building.Build, places: Places) -> Path:
     validate_parameters=False,
     persist_result=False,
 )
-def nightly(raw: str, reference: str, warehouse: str, as_of: str) -> State[Any]:
+@discreetly
+def nightly(raw: str, reference: str, warehouse: str, as_of: str, afresh: bool = False) -> State[Any]:
     """One night. Ends Completed when the warehouse was published, Failed when the gates held it back.
 
+    With `afresh` the store is made again from all raw files, and the warehouse built of nothing else.
     Raises what `pendel` raises: Busy when another run is at work, UserError for what a user can mend.
     """
     places = Places.of(raw=Path(raw), reference=Path(reference), warehouse=Path(warehouse))
     network = read_reference(places.reference)
-    run = bronze.Run.start(dt.date.fromisoformat(as_of))
+    run = bronze.Run.start(dt.date.fromisoformat(as_of), places)
     gc.freeze()  # what the imports of Prefect and Great Expectations left need not be walked again and again
     with bronze.locked(places, run), ExitStack() as stack:
         result = figures.RunResult(run.run_id, f"{run.started_at:%Y-%m-%dT%H:%M:%SZ}", as_of)
         result.write(places)
         try:
-            return _night(places, network, run, result, stack)
+            return _night(places, network, run, result, stack, afresh)
         except Exception as error:
-            result.error = type(error).__name__
+            result.error = getattr(error, "kind", type(error).__name__)
             raise
         finally:
             result.finished_at = result.finished_at or _now()
@@ -134,20 +167,23 @@ def _now() -> str:
 
 
 def _night(
-    places: Places, network: Reference, run: bronze.Run, result: figures.RunResult, stack: ExitStack
+    places: Places, network: Reference, run: bronze.Run, result: figures.RunResult, stack: ExitStack, afresh: bool
 ) -> State[Any]:
-    plan = find_new_files(as_is(places), as_is(network))
+    plan = find_all_files(as_is(places)) if afresh else find_new_files(as_is(places), as_is(network))
     result.files_seen = plan.seen
     result.files_new = sum(len(files) for files in plan.files.values())
     _report("found", {"files": result.files_new, "folders": len(plan.files)})
     batches = _read_all(places, network, plan, result)
+    if afresh:
+        bronze.start_afresh(places, run, plan, batches)
     intake = take_in(as_is(places), as_is(network), run, as_is(batches))
     _report("stored", {"rows": intake.rows_read, "held": intake.rows_quarantined})
-    made = build(as_is(stack), as_is(places), as_is(network), run)
+    made = build(as_is(stack), as_is(places), as_is(network), run, afresh)
     _report("built", {})
     results = check(as_is(made))
     decision = gates.decide(results)
     building.finish(made, run, results)
+    history.record(places, made, network, run, results)
     result.summary = figures.summary(made.con)
     result.held_back_by, result.warnings = decision.held_back_by, decision.warnings
     _report("checked", {"checks": len(results), "held_back_by": decision.held_back_by})

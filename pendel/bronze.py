@@ -4,20 +4,26 @@
 before the commit, a run has never been; killed after it, the next run has nothing left to do. It holds all that is
 needed to rebuild the warehouse when the raw files have been purged. Local times are kept as the branch wrote them
 (`received_at`) beside their UTC instant (`received_at_utc`).
+
+A store that is damaged or lost is made again from the raw files, which are taken in the order in which the runs'
+manifests tell that they arrived (`arrivals`): raised as Damaged, mended by a plan and a `start_afresh`.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import functools
 import hashlib
 import json
 import os
 import re
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -27,9 +33,10 @@ import pandas as pd
 import pyarrow as pa
 
 from pendel.contracts import ExportFormat, Rule, columns, export_formats, rules
-from pendel.places import Busy, Places, UserError
+from pendel.places import Busy, Damaged, Places, UserError
 from pendel.reading import (
     CELL_DATETIME_FORMAT,
+    UNREAD,
     Batch,
     Delivery,
     FoundFile,
@@ -37,6 +44,7 @@ from pendel.reading import (
     find_files,
     known_as,
     safe_path,
+    sha256_of,
 )
 from pendel.reference import Reference
 
@@ -71,28 +79,56 @@ CREATE TABLE IF NOT EXISTS bronze.warning (file_id INTEGER, row INTEGER, rule VA
 """
 
 
+RUN_ID = "%Y%m%dT%H%M%SZ"
+"""The part of a run's id that sorts."""
+
+
 @dataclass(frozen=True)
 class Run:
-    """One run of the pipeline: its id (UTC start, sortable), its start (UTC), and the day it takes for today."""
+    """One run of the pipeline: its id, its start (UTC), and the day it takes for today.
+
+    Ids sort as the runs followed each other: they are the UTC second of the start, or, when the clock was set back or
+    stands still in that second, the second after that of the run before.
+    """
 
     run_id: str
     started_at: dt.datetime
     as_of: dt.date
 
     @classmethod
-    def start(cls, as_of: dt.date) -> Run:
-        """A run that starts now."""
+    def start(cls, as_of: dt.date, places: Places | None = None) -> Run:
+        """A run that starts now, after all runs of `places`."""
         now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
-        return cls(f"{now:%Y%m%dT%H%M%S}Z-{os.urandom(2).hex()}", now, as_of)
+        second = now.replace(microsecond=0)
+        for name in sorted((path.name for path in places.runs.glob("*")) if places else [], reverse=True):
+            with suppress(ValueError):  # a folder that is no run's
+                second = max(second, dt.datetime.strptime(name.split("-")[0], RUN_ID) + dt.timedelta(seconds=1))
+                break
+        return cls(f"{second:{RUN_ID}}-{os.urandom(2).hex()}", now, as_of)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run has to read: new files by folder, in order of arrival, and what was read before."""
+    """What a run has to read: new files by folder, in order of arrival, and what was read before.
+
+    `lost`, when the store is to be made again: what runs once took in and is no longer there as it was.
+    """
 
     files: dict[str, list[FoundFile]]
     known: set[str]
     seen: int
+    lost: list[Arrival] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A file as the first run that saw it noted it: `turn` is its place in the order of arrival."""
+
+    turn: int
+    run_id: str
+    path_key: str
+    sha256: str
+    arrived_at: dt.datetime
 
 
 @dataclass(frozen=True)
@@ -119,7 +155,11 @@ class Intake:
 
 @contextmanager
 def locked(places: Places, run: Run) -> Iterator[None]:
-    """Hold the pipeline's lock. Raises Busy, naming who holds it, when another run is at work."""
+    """Hold the pipeline's lock. Raises Busy, naming who holds it, when another run is at work.
+
+    What the body raises because the disk is full comes out as a UserError, and a bronze store that DuckDB stumbles over
+    as Damaged.
+    """
     places.warehouse.mkdir(parents=True, exist_ok=True)
     holder = places.warehouse / "bronze.lock.json"
     lock = filelock.FileLock(places.warehouse / "bronze.lock")
@@ -140,10 +180,80 @@ def locked(places: Places, run: Run) -> Iterator[None]:
             json.dumps({"run_id": run.run_id, "pid": os.getpid(), "started_at": f"{run.started_at:%Y-%m-%d %H:%M:%S}"}),
             encoding="utf-8",
         )
+        shutil.rmtree(places.spill, ignore_errors=True)  # of a run that was killed; the lock is ours
         yield
+    except (OSError, duckdb.Error) as error:
+        if _is_full(error):
+            raise _full(places) from None
+        if isinstance(error, duckdb.Error) and not _is_sound(places.bronze):
+            raise _damaged(places) from None
+        raise
     finally:
+        shutil.rmtree(places.spill, ignore_errors=True)
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether something could not be written because there is no room (left) for it."""
+    full = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+    if isinstance(error, OSError):
+        return error.errno in full
+    return any(os.strerror(code) in str(error) for code in full) or "max_temp_directory_size" in str(error)
+
+
+def _full(places: Places) -> UserError:
+    return UserError(
+        "There is no room left in {folder}. What was published before is still there. Make room, and run again.",
+        folder=places.warehouse,
+    )
+
+
+def _damaged(places: Places) -> Damaged:
+    return Damaged(
+        "{file} is damaged. Run `pendel rebuild`: it sets that file aside and makes it again from the raw files.",
+        file=places.bronze,
+    )
+
+
+def is_sound(places: Places) -> bool:
+    """Whether the store is there, holds what runs stored, and every value in it can be read."""
+    if not places.bronze.exists() or not _is_sound(places.bronze):
+        return False
+    with duckdb.connect(str(places.bronze), read_only=True, config=_CONFIG) as con:
+        tables = con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'file'").fetchone()
+        return tables == (1,) and con.execute("SELECT count(*) > 0 FROM file").fetchone() == (True,)
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether every value in the store can be read; one that is not there is sound."""
+    if not path.exists():
+        return True
+    try:
+        with duckdb.connect(config=_CONFIG) as con:
+            con.execute(f"ATTACH {_quote(str(path))} AS store (READ_ONLY)")
+            for (table,) in con.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE database_name = 'store'"
+            ).fetchall():
+                # DuckDB compares the checksum of each block that it reads
+                con.execute(f"SELECT bit_xor(hash(t)) FROM store.{table} AS t").fetchall()
+    except duckdb.Error as error:
+        return not _is_damage(error)
+    return True
+
+
+def _is_damage(error: duckdb.Error) -> bool:
+    """Whether a file that cannot be opened or read is broken, and not just out of reach, in use, or too new."""
+    elsewhere = ("Cannot open file", "Permission denied", "Could not set lock", "with version number", "Out of Memory",
+                 "Unique file handle")  # fmt: skip
+    return not any(text in str(error) for text in elsewhere)
+
+
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "memory_limit": "700MB",
+}
 
 
 def path_key(path: str) -> str:
@@ -160,39 +270,123 @@ def judged_by(reference: Reference) -> str:
 @contextmanager
 def _workshop(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory database with bronze attached."""
-    con = duckdb.connect(
-        config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "memory_limit": "700MB"}
-    )
+    # Without a folder of its own, rows not yet judged would be spilled in the folder that the run was started in.
+    con = duckdb.connect(config=_CONFIG | {"temp_directory": str(places.spill)})
+    is_open = False
     try:
-        con.execute(f"ATTACH '{str(places.bronze).replace(chr(39), chr(39) * 2)}' AS bronze")
+        con.execute(f"ATTACH {_quote(str(places.bronze))} AS bronze")
         con.execute(SCHEMA)
+        is_open = True
         yield con
-    except duckdb.IOException as error:
-        raise UserError(
-            "{file} cannot be opened: {error}", file=places.bronze, error=str(error).splitlines()[0]
-        ) from None
     except duckdb.Error as error:
+        con.close()
+        if _is_full(error):
+            raise _full(places) from None
+        if not _is_sound(places.bronze):
+            raise _damaged(places) from None
+        if not is_open or isinstance(error, duckdb.IOException):
+            raise UserError(
+                "{file} cannot be opened: {error}", file=places.bronze, error=str(error).splitlines()[0]
+            ) from None
         # What DuckDB says of a value that it cannot convert quotes the value: it goes into no log.
         raise RuntimeError(f"{type(error).__name__} in the bronze store") from None
     finally:
         con.close()
 
 
+def arrivals(places: Places) -> list[Arrival]:
+    """What the runs' manifests tell of the files that they took in, in the order in which these first arrived.
+
+    Raises UserError for a manifest that cannot be read.
+    """
+    found: dict[tuple[str, str], Arrival] = {}
+    for path in sorted(places.runs.glob("*/manifest.json")):
+        try:
+            inputs = json.loads(path.read_text(encoding="utf-8"))["inputs"]
+            for item in sorted(inputs, key=lambda item: int(item["file_id"])):
+                arrived_at = dt.datetime.fromisoformat(item["arrived_at"]).replace(tzinfo=None)
+                key = (str(item["path_key"]), str(item["sha256"]))
+                found.setdefault(key, Arrival(len(found), path.parent.name, *key, arrived_at))
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError(
+                "{file} cannot be read. Restore it from a backup: the order in which files arrived stands there.",
+                file=path,
+            ) from None
+    return list(found.values())
+
+
+def plan_afresh(places: Places) -> Plan:
+    """What a run has to read that makes the store again: every raw file, in the order in which they first arrived."""
+    found = find_files(places.raw)
+    known = {(arrival.path_key, arrival.sha256): arrival for arrival in arrivals(places)}
+    hashes = {file: sha256_of(places.raw, file) for file in found}
+    seen = {file: known.pop((path_key(file.path), hashes[file]), None) for file in found}
+    # A file that was moved since is known by its bytes; there may be several, such as exports without rows.
+    moved: dict[str, list[Arrival]] = defaultdict(list)
+    for arrival in known.values():
+        moved[arrival.sha256].append(arrival)
+    files: dict[str, list[FoundFile]] = defaultdict(list)
+    for file in found:
+        first = seen[file] or (moved[hashes[file]].pop(0) if moved[hashes[file]] else None)
+        if first:
+            file = replace(file, turn=first.turn, arrived_at=first.arrived_at)
+        files[file.branch].append(file)
+    return Plan(dict(files), set(), len(found), [arrival for left in moved.values() for arrival in left])
+
+
+def start_afresh(places: Places, run: Run, plan: Plan, batches: Sequence[Batch]) -> None:
+    """Set the store aside, under another name in the same folder, so that `take_in` begins a new one.
+
+    `batches` is all that was read of `plan`, which `plan_afresh` made. Raises UserError, with everything as it was,
+    when some of it could not be read, or when files that the store was made of are no longer there. One that was
+    replaced in its own place by a sound one is not missed: it was superseded.
+    """
+    read = {path_key(d.file.path): d.verdict for batch in batches for d in batch.deliveries}
+    if len(read) != plan.seen:
+        raise UserError("Some exports could not be read, and nothing was changed. Make them readable, and run again.")
+    lost = [arrival for arrival in plan.lost if read.get(arrival.path_key) != "read"]
+    if lost:
+        runs = sorted({arrival.run_id for arrival in lost})
+        raise UserError(
+            "{n} files that runs once took in are no longer in {folder} (first run: {first}, last run: {last}). "
+            "Nothing was changed. Restore these files, or {file} from a backup.",
+            n=len(lost),
+            folder=places.raw,
+            first=runs[0],
+            last=runs[-1],
+            file=places.bronze,
+        )
+    aside = places.bronze.with_name(f"{places.bronze.name}.set-aside-{run.run_id.split('-')[0]}")
+    for ending in ("", ".wal"):
+        with suppress(FileNotFoundError):
+            os.replace(f"{places.bronze}{ending}", f"{aside}{ending}")
+
+
 def plan(places: Places, reference: Reference) -> Plan:
-    """Compare the raw folder with the ledger: what is new, changed, or was rejected under other rules."""
+    """Compare the raw folder with the ledger: what is new, changed, or was rejected under other rules.
+
+    Raises Damaged when the store cannot be read, or is empty although earlier runs filled it.
+    """
     found = find_files(places.raw)
     by = judged_by(reference)
     with _workshop(places) as con:
         ledger = con.sql(
-            "SELECT path_key, size_bytes, mtime_ns, verdict, judged_by, branch, sha256, "
+            "SELECT path_key, size_bytes, mtime_ns, verdict, reason, judged_by, branch, sha256, "
             "CASE WHEN rows_read + rows_other = 0 THEN export_date END FROM bronze.file"
         )
         known: set[str] = set()
         settled: set[tuple[str, int, int]] = set()
-        for key, size, mtime, verdict, judged, branch, sha256, empty_on in ledger.fetchall():
+        lines = ledger.fetchall()
+        if not lines and arrivals(places):
+            raise Damaged(
+                "{file} is empty or was not there, although earlier runs filled it. Restore it from a backup, or run "
+                "`pendel rebuild`: it makes it again from the raw files.",
+                file=places.bronze,
+            )
+        for key, size, mtime, verdict, reason, judged, branch, sha256, empty_on in lines:
             if verdict == "read":
                 known.add(known_as(branch, sha256, empty_on))
-            if verdict != "rejected" or judged == by:
+            if verdict != "rejected" or (judged == by and reason not in UNREAD):
                 settled.add((key, size, mtime))
     files: dict[str, list[FoundFile]] = defaultdict(list)
     for file in found:
@@ -216,7 +410,7 @@ def take_in(
     """
     arrival = [rule for rule in rules() if rule.stage == "arrival"]
     with _workshop(places) as con:
-        touched = _enter(con, reference, run, batches)
+        touched, gone = _enter(con, reference, run, batches)
         _add_instants(con)
         con.execute(_incoming_sql(reference.parameters.transit_warning_days))
         results = judge(con, arrival)
@@ -228,6 +422,8 @@ def take_in(
         con.execute("INSERT INTO bronze.run VALUES (?, ?, ?)", [run.run_id, run.started_at, run.as_of])
         for file_id, mtime_ns in touched:
             con.execute("UPDATE bronze.file SET mtime_ns = ? WHERE file_id = ?", [mtime_ns, file_id])
+        for file_id in gone:
+            con.execute("DELETE FROM bronze.file WHERE file_id = ?", [file_id])
         con.execute(_append_sql(arrival))
         _check_sums(con, run, results)
         con.execute("COMMIT")
@@ -250,14 +446,16 @@ LEDGER = [
 
 def _enter(
     con: duckdb.DuckDBPyConnection, reference: Reference, run: Run, batches: Sequence[Batch]
-) -> list[tuple[int, int]]:
+) -> tuple[list[tuple[int, int]], list[int]]:
     """Number the deliveries in order of arrival; leave them in `entered` (a line a file), `broken` and `delivered`
-    (a line a row). Returns the (file_id, mtime_ns) of known files of which only the time stamp changed.
+    (a line a row). Returns the (file_id, mtime_ns) of known files of which only the time stamp changed, and the file_id
+    of those that could not be read some night and now can: what they hold is entered anew.
     """
     by = judged_by(reference)
     zone = ZoneInfo(reference.parameters.time_zone)
     before: dict[tuple[str, str], tuple[int, str]] = {}
     rejected: set[tuple[str, str, str]] = set()
+    unread: dict[str, int] = {}
     next_id = 1
     for file_id, branch, key, sha256, verdict, reason in con.execute(
         "SELECT file_id, branch, path_key, sha256, verdict, reason FROM bronze.file"
@@ -266,6 +464,8 @@ def _enter(
         next_id = max(next_id, file_id + 1)
         if verdict == "rejected":
             rejected.add((branch, sha256, reason))
+        if reason in UNREAD:
+            unread[key] = file_id
     arrived = sorted(
         ((d, b, i) for b, batch in enumerate(batches) for i, d in enumerate(batch.deliveries)),
         key=lambda item: item[0].file.arrival,
@@ -275,6 +475,7 @@ def _enter(
     numbered: list[tuple[int, Delivery]] = []
     broken: list[tuple[int, int]] = []
     touched: list[tuple[int, int]] = []
+    gone: list[int] = []
     for d, b, i in arrived:
         known = before.get((path_key(d.file.path), d.sha256))
         if known and d.verdict == "skipped":
@@ -285,6 +486,8 @@ def _enter(
             file_id = known[0]  # it was rejected, and is tried again under another register or format
         else:
             file_id, next_id = next_id, next_id + 1
+            if path_key(d.file.path) in unread:
+                gone.append(unread[path_key(d.file.path)])
             if verdict == "rejected":
                 again = (branch, d.sha256, d.reason or "")
                 verdict = "skipped" if again in rejected else verdict
@@ -294,7 +497,8 @@ def _enter(
         broken += [(file_id, row) for row in d.broken_rows]
         ledger.append(
             (file_id, run.run_id, branch, safe_path(d.file.path, reference),
-             path_key(d.file.path), d.file.size_bytes, d.file.mtime_ns, _clock(d.file.mtime_ns, zone), d.sha256,
+             path_key(d.file.path), d.file.size_bytes, d.file.mtime_ns,
+             d.file.arrived_at or _clock(d.file.mtime_ns, zone), d.sha256,
              d.format, d.export_date, verdict, d.reason, json.dumps(d.detail), by, d.rows_read, 0, 0, d.rows_duplicate,
              d.rows_other, d.dropped_columns)
         )  # fmt: skip
@@ -321,7 +525,7 @@ def _enter(
     ):
         delivered = delivered.add_column(0, name, values)
     con.register("delivered", delivered)
-    return touched
+    return touched, gone
 
 
 def _clock(mtime_ns: int, zone: ZoneInfo) -> dt.datetime:
@@ -349,8 +553,9 @@ def _parsed(name: str, spec: ExportFormat) -> str:
     text = _delivered(name)
     readings = []
     for pattern in [spec.datetime_format] + ([CELL_DATETIME_FORMAT] if spec.container == "xlsx" else []):
-        form = re.sub("%[mdHMS]", "__", pattern.replace("%Y", "____"))
-        readings.append(f"CASE WHEN {text} LIKE {_quote(form)} THEN try_strptime({text}, {_quote(pattern)}) END")
+        form = re.sub("%[mdHMS]", "00", pattern.replace("%Y", "0000"))
+        digits = f"translate({text}, '123456789', '000000000')"  # DuckDB takes a blank for a digit
+        readings.append(f"CASE WHEN {digits} = {_quote(form)} THEN try_strptime({text}, {_quote(pattern)}) END")
     return f"coalesce({', '.join(readings)}, NULL)"
 
 
@@ -503,3 +708,47 @@ def _check_sums(con: duckdb.DuckDBPyConnection, run: Run, results: Sequence[Rule
     held = con.execute("SELECT rule, count(*) FROM held GROUP BY rule").fetchall()
     if any(count > counted[rule] for rule, count in held):
         raise RuntimeError("the gate and the quarantine disagree on the rows to be held; nothing was stored")
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of the ledger; `is_safe`: all its rows are in the store."""
+
+    file_id: int
+    branch: str
+    path_key: str
+    sha256: str
+    export_date: dt.date | None
+    verdict: str
+    is_safe: bool
+
+
+def stored_files(places: Places) -> list[StoredFile]:
+    """The ledger, with for every file whether it can be done without: it was read and all its rows are in the store,
+    or its bytes are those of such a file of the same branch. The caller holds the lock.
+    """
+    with _workshop(places) as con:
+        found = con.execute(
+            """
+            WITH stored AS (
+                SELECT file_id, count(*) AS stored
+                FROM (SELECT file_id FROM bronze.row UNION ALL SELECT file_id FROM bronze.quarantine)
+                GROUP BY file_id
+            ),
+            ledger AS (
+                SELECT
+                    f.*, f.verdict = 'read' AND f.rows_accepted + f.rows_quarantined = coalesce(s.stored, 0) AS is_whole
+                FROM bronze.file AS f
+                LEFT JOIN stored AS s ON f.file_id = s.file_id
+            )
+            SELECT
+                file_id, branch, path_key, sha256,
+                -- of a file that was skipped before it was parsed the date is that of the file that it repeats
+                coalesce(export_date, max(export_date) OVER (PARTITION BY branch, sha256)), verdict,
+                -- a file that is like a rejected one is skipped too, and waits for another register as that one does
+                verdict IN ('read', 'skipped') AND coalesce(bool_or(is_whole) OVER (PARTITION BY branch, sha256), false)
+                    AND (is_whole OR verdict = 'skipped')
+            FROM ledger
+            """
+        ).fetchall()
+    return [StoredFile(*line) for line in found]

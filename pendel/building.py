@@ -20,12 +20,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 import pandas as pd
 
-from pendel.bronze import Run
-from pendel.contracts import export_formats, kpis, rules, sql_files, tables
+from pendel.bronze import INSTANTS, Run
+from pendel.contracts import PLACES_OF_A_ROW, columns, corrections, export_formats, kpis, rules, sql_files, tables
 from pendel.gates import CheckResult
 from pendel.places import EXPECTATIONS, SQL, Places, UserError
 from pendel.reference import Reference, public_holidays
@@ -64,6 +65,60 @@ def _reference_rules() -> str:
     return " ".join(f"WHEN {rule.where} THEN '{rule.rule}'" for rule in rules() if rule.stage == "reference")
 
 
+def _literal(name: str, value: Any) -> str:
+    if value is None or value == "":
+        return "NULL"
+    if name in columns() and columns()[name].kind == "datetime":
+        return f"TIMESTAMP '{dt.datetime.fromisoformat(str(value)):%Y-%m-%d %H:%M:%S}'"
+    if name == "row":
+        return str(int(value))
+    text = str(value).replace("'", "''")
+    return f"DATE '{text}'" if name == "export_date" else f"'{text}'"
+
+
+def _stored(name: str) -> str:
+    """A column of a row, or a place of it, as bronze calls it: `f` is the file, `r` the row."""
+    if name in PLACES_OF_A_ROW:
+        return {"branch": "f.branch", "file": "f.path", "row": "r.row", "export_date": "f.export_date"}[name]
+    return {"supplying_branch": "r.supplying_code", "pickup_branch": "r.pickup_code"}.get(name, f"r.{name}")
+
+
+def _which_correction() -> str:
+    """The WHEN parts of a CASE that numbers the correction of a row."""
+    whens = []
+    for correction in corrections():
+        matches = [
+            f"{_stored(name)} IS NOT DISTINCT FROM {_literal(name, value)}" for name, value in correction.match.items()
+        ]
+        whens.append(f"WHEN {' AND '.join(matches)} THEN {correction.number}")
+    return " ".join(whens) or "WHEN false THEN 0"
+
+
+def _overrides() -> str:
+    """What stands in the REPLACE of the corrected rows."""
+    values: dict[str, list[str]] = {}
+    for correction in corrections():
+        for name, value in correction.set.items():
+            column = _stored(name).removeprefix("r.")
+            values.setdefault(column, []).append(f"WHEN {correction.number} THEN {_literal(name, value)}")
+            if name in INSTANTS:
+                instant = _literal(name, None if value is None else _utc(str(value)))
+                values.setdefault(f"{name}_utc", []).append(f"WHEN {correction.number} THEN {instant}")
+    cases = [f"CASE correction {' '.join(whens)} ELSE {column} END AS {column}" for column, whens in values.items()]
+    return ", ".join(cases) or "file_id AS file_id"
+
+
+def _utc(text: str) -> dt.datetime:
+    """A local time of the network in UTC; the first of a doubled hour, as everywhere."""
+    (zone,) = {spec.time_zone for spec in export_formats().values()}
+    local = dt.datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone), fold=0)
+    return local.astimezone(dt.UTC).replace(tzinfo=None)
+
+
+def _dropped() -> str:
+    return ", ".join(str(c.number) for c in corrections() if c.action == "drop") or "0"
+
+
 def _references(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
         if node.get("type") == "BASE_TABLE" and node.get("schema_name"):
@@ -85,7 +140,12 @@ def models() -> tuple[Model, ...]:
     with duckdb.connect() as con:
         for layer in MAY_READ:
             for file in sql_files(layer):
-                sql = file.sql.replace("$reference_rules", _reference_rules())
+                sql = file.sql
+                for name, text in {
+                    "$reference_rules": _reference_rules, "$which_correction": _which_correction,
+                    "$overrides": _overrides, "$dropped": _dropped,
+                }.items():  # fmt: skip
+                    sql = sql.replace(name, text()) if name in sql else sql
                 row = con.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
                 tree = json.loads(row[0]) if row else {"error": True}
                 if tree["error"]:
@@ -111,7 +171,7 @@ def create_models(con: duckdb.DuckDBPyConnection, chosen: Sequence[Model] | None
         con.execute(f"CREATE OR REPLACE {kind} {model.relation} AS\n{model.sql}")
 
 
-def _kpi_rows(reference: Reference) -> list[tuple[object, ...]]:
+def kpi_rows(reference: Reference) -> list[tuple[object, ...]]:
     """The key figures with those of each organisation and ordered pair of organisations written out."""
     rows: list[tuple[object, ...]] = []
     norms = {
@@ -134,8 +194,10 @@ def _kpi_rows(reference: Reference) -> list[tuple[object, ...]]:
     return rows
 
 
-def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Run) -> None:
-    """Fill the schema `reference`: what the models know about the network, the formats, the days and this run."""
+def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Run, closed: Path | None = None) -> None:
+    """Fill the schema `reference`: what the models know about the network, the formats, the days, this run, and the
+    years that were closed (`history.close_year`, in the folder `closed`).
+    """
 
     def table(name: str, columns: str, rows: Sequence[Sequence[object]]) -> None:
         con.execute(f"CREATE TABLE reference.{name} ({columns})")
@@ -171,9 +233,29 @@ def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Ru
         "kpi",
         "kpi VARCHAR, position INTEGER, unit VARCHAR, label_nl VARCHAR, label_en VARCHAR, definition_nl VARCHAR, "
         "definition_en VARCHAR",
-        _kpi_rows(reference),
+        kpi_rows(reference),
     )
     table("run", "run_id VARCHAR, started_at_utc TIMESTAMP, as_of DATE", [(run.run_id, run.started_at, run.as_of)])
+    table(
+        "correction",
+        "correction INTEGER, action VARCHAR, reason VARCHAR, expected_rows INTEGER",
+        [(c.number, c.action, c.reason, c.expect) for c in corrections()],
+    )
+    years = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(closed.glob("*.json"))] if closed else []
+    table(
+        "closed_year",
+        "year INTEGER, closed_at_utc TIMESTAMP, closed_by VARCHAR, run_id VARCHAR, last_file_id INTEGER",
+        [(y["year"], y["closed_at_utc"], y["closed_by"], y["run_id"], y["last_file_id"]) for y in years],
+    )
+    now = ingredients(reference) if years else {}
+    table(
+        "changed_ingredient",
+        "year INTEGER, name VARCHAR",
+        [(y["year"], name) for y in years for name in changed_ingredients(y["ingredients"], now)],
+    )
+    con.execute(f"CREATE TABLE reference.frozen_figure ({FIGURE})")
+    for y in years:
+        con.execute("INSERT INTO reference.frozen_figure FROM read_parquet(?)", [f"{closed}/{y['year']}.parquet"])
     first, last = _span(con, run.as_of)
     days = [first + dt.timedelta(days=i) for i in range((last - first).days + 1)]
     off = public_holidays(parameters, range(first.year, last.year + 1))
@@ -207,31 +289,54 @@ def _span(con: duckdb.DuckDBPyConnection, as_of: dt.date) -> tuple[dt.date, dt.d
     return dt.date(max(min(years), 1970), 1, 1), dt.date(min(max(years), as_of.year + 1), 12, 31)
 
 
+FIGURE = (
+    "kpi VARCHAR, year INTEGER, month INTEGER, dimension VARCHAR, supplying_organisation VARCHAR, "
+    "pickup_organisation VARCHAR, supplying_branch VARCHAR, pickup_branch VARCHAR, branch VARCHAR, value DOUBLE"
+)
+"""The columns of a figure that is kept: its key in kpi.value, and its value."""
+
+DECIDING = ("bronze", "building", "contracts", "reading", "reference")
+"""The modules of this package that decide on figures."""
+
+
 def ingredients(reference: Reference) -> dict[str, str]:
-    """All that decides on the figures besides the exports: hashes of the SQL, the contracts, this package and the
-    reference data, by path, and the versions of the libraries that compute.
+    """All that decides on the figures besides the exports: hashes of the SQL, the contracts, modules of this package
+    and the reference data, by path, and the versions of the libraries that compute.
     """
     found = {f"sql/{m.relation.replace('.', '/')}.sql": _sha256(m.sql.encode()) for m in models()}
-    for kind, folder in (
-        ("sql", SQL), ("expectations", EXPECTATIONS), ("pendel", Path(__file__).parent), ("reference", reference.folder)
-    ):  # fmt: skip
+    here = Path(__file__).parent
+    files = {f"pendel/{name}.py": here / f"{name}.py" for name in DECIDING}
+    for kind, folder in (("sql", SQL), ("expectations", EXPECTATIONS), ("reference", reference.folder)):
         for path in sorted(folder.rglob("*")):
-            if path.suffix in {".sql", ".yaml", ".py", ".csv"}:
-                found.setdefault(f"{kind}/{path.relative_to(folder).as_posix()}", _sha256(path.read_bytes()))
+            if path.suffix in {".sql", ".yaml", ".csv"}:
+                files[f"{kind}/{path.relative_to(folder).as_posix()}"] = path
+    for name, path in files.items():
+        found.setdefault(name, _sha256(path.read_bytes()))
     for library in ("duckdb", "pandas", "pyarrow", "holidays", "great-expectations"):
         found[library] = importlib.metadata.version(library)
     return found
 
 
-def _recipe(con: duckdb.DuckDBPyConnection, reference: Reference) -> str:
+def changed_ingredients(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """The names of what is not the same in both, or only in one."""
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
+def _recipe(con: duckdb.DuckDBPyConnection, reference: Reference, closed: Path) -> str:
     """A hash of all that decides on the figures besides the rows and the day of the run."""
     span = con.execute("SELECT min(date), max(date) FROM reference.day").fetchone()
     first = con.execute("SELECT min(year(export_date)) FROM bronze.file WHERE verdict = 'read'").fetchone()
-    return _sha256(json.dumps([ingredients(reference), str(span), str(first)]).encode())
+    years = [path.read_text(encoding="utf-8") for path in sorted(closed.glob("*.json"))]
+    return _sha256(json.dumps([ingredients(reference), str(span), str(first), years]).encode())
 
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass
@@ -266,20 +371,20 @@ def built(places: Places, reference: Reference, run: Run, afresh: bool = False) 
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "memory_limit": "1GB",
-            "temp_directory": str(places.warehouse / "tmp"),
+            "temp_directory": str(places.spill),
         }
     )
     try:
-        con.execute(f"ATTACH '{_escaped(places.bronze)}' AS store (READ_ONLY)")
+        con.execute(f"ATTACH '{escaped(places.bronze)}' AS store (READ_ONLY)")
         for schema in ("bronze", "staging", "reference"):
             con.execute(f"ATTACH ':memory:' AS {schema}")
         for table in ("run", "file", "row", "quarantine", "warning"):
             con.execute(f"CREATE VIEW bronze.{table} AS SELECT * FROM store.{table}")
-        load_reference(con, reference, run)
-        mark = {"run_id": run.run_id, "as_of": str(run.as_of), "recipe": _recipe(con, reference)}
+        load_reference(con, reference, run, places.closed)
+        mark = {"run_id": run.run_id, "as_of": str(run.as_of), "recipe": _recipe(con, reference, places.closed)}
         before = None if afresh else _carried_over(con, places, path, mark["recipe"])
         if before is None:
-            con.execute(f"ATTACH '{_escaped(path)}' AS warehouse (STORAGE_VERSION '{STORAGE_VERSION}')")
+            con.execute(f"ATTACH '{escaped(path)}' AS warehouse (STORAGE_VERSION '{STORAGE_VERSION}')")
             con.execute("USE warehouse")
             con.execute("CREATE SCHEMA marts; CREATE SCHEMA kpi; CREATE SCHEMA quality")
             create_models(con)
@@ -299,7 +404,9 @@ def _carried_over(con: duckdb.DuckDBPyConnection, places: Places, path: Path, re
         stat = places.published.stat()
         if (mark["recipe"], mark["size_bytes"], mark["mtime_ns"]) == (recipe, stat.st_size, stat.st_mtime_ns):
             shutil.copyfile(places.published, path)
-            con.execute(f"ATTACH '{_escaped(path)}' AS warehouse")
+            if _sha256_of(path) != mark["sha256"]:
+                raise ValueError  # a damaged block would hold up this night and all that follow
+            con.execute(f"ATTACH '{escaped(path)}' AS warehouse")
             con.execute("USE warehouse")
             strange = con.execute(
                 "SELECT count(*) FROM quality.file ANTI JOIN store.file USING (file_id, run_id)"
@@ -384,13 +491,15 @@ def _years(con: duckdb.DuckDBPyConnection) -> set[int]:
     return {year for (year,) in found}
 
 
-def _escaped(path: Path) -> str:
+def escaped(path: Path) -> str:
+    """A path within quotes of SQL."""
     return str(path).replace("'", "''")
 
 
 def finish(build: Build, run: Run, results: Sequence[CheckResult]) -> None:
     """Write the gates' results and the descriptions of all columns into the warehouse."""
     con = build.con
+    con.execute("BEGIN")  # hundreds of descriptions, each of which would wait for the disk
     con.execute(
         "CREATE OR REPLACE TABLE quality.check_result (run_id VARCHAR, suite VARCHAR, check_name VARCHAR, "
         "severity VARCHAR, passed BOOLEAN, unexpected BIGINT, error VARCHAR)"
@@ -406,6 +515,7 @@ def finish(build: Build, run: Run, results: Sequence[CheckResult]) -> None:
         con.execute(f"COMMENT ON {kind} {relation} IS '{_text(spec)}'")
         for name, column in spec["columns"].items():
             con.execute(f"COMMENT ON COLUMN {relation}.{name} IS '{_text(column)}'")
+    con.execute("COMMIT")
 
 
 def _text(spec: dict[str, Any]) -> str:
@@ -424,12 +534,15 @@ def publish(build: Build, places: Places, pause: Callable[[float], None] = time.
     build.con.execute("DETACH warehouse")
     # A write-ahead log left beside the published file would make the new one unopenable.
     Path(f"{places.published}.wal").unlink(missing_ok=True)
+    mark = build.mark | {"sha256": _sha256_of(build.path)}
     for attempt in range(5):
         try:
             os.replace(build.path, places.published)
             stat = places.published.stat()
-            mark = build.mark | {"size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-            places.mark.write_text(json.dumps(mark, indent=1), encoding="utf-8")
+            left = mark | {"size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+            # The warehouse is published: without a mark the next night builds it whole, and that is all.
+            with suppress(OSError):
+                places.mark.write_text(json.dumps(left, indent=1), encoding="utf-8")
             return places.published
         except PermissionError:
             pause(2.0**attempt)

@@ -6,11 +6,14 @@ import atexit
 import contextlib
 import copy
 import datetime as dt
+import getpass
 import inspect
 import json
 import os
 import re
+import shutil
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +21,7 @@ from typing import Any, NoReturn
 import click
 
 from pendel import __version__
-from pendel.places import Busy, Places, UserError
+from pendel.places import Busy, Places, UserError, discreet
 from pendel.words import LANGUAGES, _, number, set_language
 
 PUBLISHED, HELD_BACK, USAGE, NO_DATA, BUSY = 0, 1, 2, 3, 4
@@ -27,6 +30,21 @@ PUBLISHED, HELD_BACK, USAGE, NO_DATA, BUSY = 0, 1, 2, 3, 4
 
 MOST_LINES = 200
 """The most rows of a query that are laid out as a table."""
+
+
+MOST_CHANGES = 20
+"""The most figures, and files, of `pendel diff` that are laid out as a table."""
+
+MOST_TRACED = 40
+"""The most rows behind a figure, or of a file, that are laid out as a table."""
+
+
+ROOM = 50_000_000
+"""Bytes that must be free for a run besides a second warehouse: Prefect's records, and what a day brings."""
+
+
+YES = {"yes", "y", "ja", "j"}
+"""What agrees, in every language."""
 
 
 MARKER = ".simulated"
@@ -223,7 +241,28 @@ def nightly(places: Places, as_of: dt.datetime | None) -> None:
     sys.exit(_nightly(places, as_of.date() if as_of else None))
 
 
-def _nightly(places: Places, as_of: dt.date | None) -> int:
+@cli.command()
+@click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE",
+              help="The day the run takes for today, such as 2024-01-01.")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Do not ask, also when the store is sound.")
+@with_places
+def rebuild(places: Places, as_of: dt.datetime | None, yes: bool) -> None:
+    """Make the store of all rows again from the raw files, and build and publish the warehouse afresh.
+
+    For a store that is damaged or lost. The old one is set aside under another name; nothing is deleted. The files are
+    taken in the order in which they once arrived. Ends as `nightly` does.
+    """
+    from pendel import bronze
+
+    if not yes and bronze.is_sound(places):
+        click.echo(_("{file} is sound: there is no need to make it again.").format(file=places.bronze), err=True)
+        answer = click.prompt(_("Set it aside and make it again? (yes/no)"), default="no", err=True)
+        if answer.strip().lower() not in YES:
+            return
+    sys.exit(_nightly(places, as_of.date() if as_of else None, afresh=True))
+
+
+def _nightly(places: Places, as_of: dt.date | None, afresh: bool = False) -> int:
     from pendel import bronze
     from pendel.figures import RunResult, today
     from pendel.present import status_view
@@ -238,7 +277,7 @@ def _nightly(places: Places, as_of: dt.date | None) -> int:
         )
     day = as_of or today(network.parameters.time_zone)
     with bronze.locked(places, bronze.Run.start(day)):
-        pass
+        _make_sure_of_room(places)
     (places.warehouse / "prefect").mkdir(parents=True, exist_ok=True)  # Prefect's server makes one level, no more
     for name, value in _prefect_environment(places).items():
         os.environ.setdefault(name, value)
@@ -248,7 +287,8 @@ def _nightly(places: Places, as_of: dt.date | None) -> int:
         from flows.nightly import on_progress
 
         on_progress(_reporter(advance, results))
-        state = flow(str(places.raw), str(places.reference), str(places.warehouse), day.isoformat(), return_state=True)
+        folders = (str(places.raw), str(places.reference), str(places.warehouse))
+        state = flow(*folders, day.isoformat(), afresh, return_state=True)
     if not results:
         _raise(state)
     result = results[0]
@@ -256,6 +296,19 @@ def _nightly(places: Places, as_of: dt.date | None) -> int:
         _raise(state)
     _show(status_view(result))
     return PUBLISHED if result.published else HELD_BACK
+
+
+def _make_sure_of_room(places: Places) -> None:
+    """Prefect on a full disk tries again for minutes and then fails in words of its own."""
+    room = shutil.disk_usage(places.warehouse).free
+    needed = ROOM + (places.published.stat().st_size if places.published.exists() else 0)
+    if room < needed:
+        raise UserError(
+            "{folder} has room for {room} MB, and a run needs {needed} MB. Make room, and run again.",
+            folder=places.warehouse,
+            room=room // 1_000_000,
+            needed=needed // 1_000_000,
+        )
 
 
 def _raise(state: Any) -> NoReturn:
@@ -425,6 +478,71 @@ def quarantine(places: Places, form: str) -> None:
 
 
 @cli.command()
+@click.argument("kpi", required=False)
+@click.option("--year", type=int, metavar="YEAR", help="The year; without it the newest that has figures.")
+@click.option("--month", type=click.IntRange(1, 12), metavar="MONTH", help="One month of it.")
+@click.option("--from", "supplier", metavar="BRANCH", help="Supplied by this branch or organisation.")
+@click.option("--to", "pickup", metavar="BRANCH", help="To be collected at this branch or organisation.")
+@click.option("--branch", metavar="BRANCH", help="The figure of this branch, as in `pendel kpi --by branch`.")
+@click.option("--file", metavar="FILE", help="The other way: what became of the rows of this file.")
+@click.option("--row", type=click.IntRange(1), metavar="ROW", help="Of this row of it alone.")
+@_format("table", "csv", "json")
+@with_places
+def trace(
+    places: Places,
+    kpi: str | None,
+    year: int | None,
+    month: int | None,
+    supplier: str | None,
+    pickup: str | None,
+    branch: str | None,
+    file: str | None,
+    row: int | None,
+    form: str,
+) -> None:
+    """List the rows behind a key figure, or what became of the rows of a file.
+
+    Ends with 3 when there is no such figure of that period. On the screen the list is cut, in csv and json it is whole.
+    """  # fmt: skip
+    from pendel import figures, present
+    from pendel import trace as tracing
+
+    of_figure = (kpi, year, month, supplier, pickup, branch)
+    if (kpi is None) == (file is None) or (kpi is None and any(of_figure)) or (file is None and row is not None):
+        raise UserError(
+            "Give a key figure, such as `pendel trace deliveries_total --year 2023`, or a file with --file and perhaps "
+            "--row."
+        )
+    if file is not None:
+        traced = tracing.files(places, file, row)
+        if form == "json":
+            _print_json(traced)
+        elif form == "csv":
+            click.echo(present.as_csv(*present.traced_file_lines(traced)), nl=False)
+        else:
+            _show(present.traced_file_view(traced, MOST_TRACED, figures.branch_names(places)))
+            _say_what_is_cut(max(len(item["rows"]) for item in traced))
+        return
+    assert kpi is not None
+    most = MOST_TRACED if form == "table" else None
+    found = tracing.figure(places, kpi, year, month, supplier, pickup, branch, most)
+    if form == "json":
+        _print_json({name: part for name, part in found.items() if name != "columns"})
+    elif form == "csv":
+        click.echo(present.as_csv(*present.traced_figure_lines(found)), nl=False)
+    else:
+        note = _(present.SIMULATED) if _is_simulated(places) else ""
+        _show(present.traced_figure_view(found, note, figures.branch_names(places)))
+        _say_what_is_cut(found["count"])
+
+
+def _say_what_is_cut(count: int) -> None:
+    if count > MOST_TRACED:
+        text = _("The first {shown} of {n} rows. For all of them: --format csv")
+        click.echo(text.format(shown=number(MOST_TRACED), n=number(count)), err=True)
+
+
+@cli.command()
 @click.argument("sql", required=False)
 @_format("table", "json", "csv")
 @with_places
@@ -445,7 +563,9 @@ def _answer(places: Places, sql: str, form: str) -> None:
 
     names, lines = figures.query(places, sql)
     if form == "json":
-        _print_json([dict(zip(names, line, strict=True)) for line in lines])
+        # two columns of one name, as of a join, are both told
+        keys = [name if names.index(name) == at else f"{name}_{at + 1}" for at, name in enumerate(names)]
+        _print_json([{key: figures.plain(cell) for key, cell in zip(keys, line, strict=True)} for line in lines])
     elif form == "csv":
         click.echo(present.as_csv(names, lines), nl=False)
     else:
@@ -453,6 +573,49 @@ def _answer(places: Places, sql: str, form: str) -> None:
         if len(lines) > MOST_LINES:
             text = _("The first {shown} of {n} rows. For all of them: --format csv")
             click.echo(text.format(shown=number(MOST_LINES), n=number(len(lines))), err=True)
+
+
+@cli.command()
+@click.argument("one", required=False, metavar="[RUN]")
+@click.argument("other", required=False, metavar="[RUN]")
+@_format("table", "json", "csv")
+@with_places
+def diff(places: Places, one: str | None, other: str | None, form: str) -> None:
+    """Show which figures changed from one run to another, and by which files or rules.
+
+    Without runs: the last two. A run is named by its id, or the beginning of it (`pendel status` and quality.run).
+    """
+    from pendel import history, present
+    from pendel.reference import read_reference
+
+    found = history.diff(places, read_reference(places.reference), one, other)
+    if form == "json":
+        _print_json(found)
+    elif form == "csv":
+        names = list(found["figures"][0]) if found["figures"] else ["kpi"]
+        click.echo(present.as_csv(names, [[figure[name] for name in names] for figure in found["figures"]]), nl=False)
+    else:
+        _show(present.diff_view(found, MOST_CHANGES))
+
+
+@cli.command("close-year")
+@click.argument("year", type=click.IntRange(1990, 2100), metavar="YEAR")
+@click.option("--by", metavar="NAME", default=getpass.getuser, help="Who closes it; without it, the user's name.")
+@with_places
+def close_year(places: Places, year: int, by: str) -> None:
+    """Freeze the figures of a year as they are published now.
+
+    They stay so: what later runs compute differently is shown beside them as a restatement, with what caused it.
+    """
+    from pendel import bronze, history
+    from pendel.figures import today
+    from pendel.reference import read_reference
+
+    reference = read_reference(places.reference)
+    with bronze.locked(places, bronze.Run.start(today(reference.parameters.time_zone))):
+        closing = history.close_year(places, reference, year, by)
+    text = _("{year} is closed: {n} figures of run {run} are frozen.")
+    click.echo(text.format(year=year, n=number(closing["figures"]), run=closing["run_id"]))
 
 
 @cli.command()
@@ -472,6 +635,46 @@ def simulate(places: Places, year: int, out: Path, seed: int, imperfections: boo
     truth = out.with_name(f"{out.name}-truth-{year}.json")
     _simulate(replace(places, raw=out), year, seed, imperfections, truth)
     click.echo(_("What is in them: {file}").format(file=truth), err=True)
+
+
+@cli.command()
+@click.option("--older-than", required=True, metavar="DAYS", help="Exports of more than so many days ago: 90d.")
+@click.option("--yes", is_flag=True, help="Remove them without asking.")
+@with_places
+def purge(places: Places, older_than: str, yes: bool) -> None:
+    """Remove raw exports that were taken in: the figures do not change.
+
+    Shows first what it would remove and asks. Files that were rejected, changed or not taken in yet are kept.
+    """
+    from pendel import bronze, present, purging
+    from pendel.figures import today
+    from pendel.reference import read_reference
+
+    age = purging.days(older_than)
+    day = today(read_reference(places.reference).parameters.time_zone)
+    with bronze.locked(places, bronze.Run.start(day)):
+        planned = purging.plan(places, day, age)
+    _show(present.purge_view(planned))
+    if not planned.files:
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UserError("Nothing was removed: nobody can be asked here. Give --yes to remove these files.")
+        # not click.confirm, which knows no Dutch answer
+        answer = click.prompt(_("Remove these files? (y/n)"), default="n", show_default=False)
+        if answer.strip().lower() not in ("y", "yes", "j", "ja"):
+            click.echo(_("Nothing was removed."), err=True)
+            return
+    run = bronze.Run.start(day)
+    with bronze.locked(places, run):
+        gone = purging.purge(places, planned, run.started_at)
+    text = _("{n} of {of} files removed; the figures stay as they are.")
+    click.echo(text.format(n=number(len(gone)), of=number(len(planned.files))))
+    if len(gone) < len(planned.files):
+        raise UserError(
+            "{n} files could not be removed, or changed meanwhile. Are they open in another program, or read-only?",
+            n=len(planned.files) - len(gone),
+        )
 
 
 def _error(error: UserError) -> str:
@@ -515,6 +718,12 @@ def main() -> None:
     except UserError as error:
         click.echo(_error(error), err=True)
         sys.exit(USAGE)
+    except Exception as error:
+        # lines of the program, and not what the error says
+        text = _("Unexpected: {error}. More is not shown, since it could quote a row of an export.")
+        click.echo("".join(traceback.format_tb(error.__traceback__)), err=True, nl=False)
+        click.echo(text.format(error=discreet(error)), err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

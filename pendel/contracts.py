@@ -165,6 +165,67 @@ def rules() -> tuple[Rule, ...]:
     return tuple(Rule(**spec) for spec in _yaml(EXPECTATIONS / "rules.yaml")["rules"])
 
 
+@dataclass(frozen=True)
+class Correction:
+    """A declared correction of single rows: `expectations/corrections.yaml` explains the fields."""
+
+    number: int
+    match: dict[str, Any]
+    action: Literal["drop", "override"]
+    reason: str
+    expect: int
+    set: dict[str, Any] = field(default_factory=dict)
+
+
+PLACES_OF_A_ROW = ("branch", "file", "row", "export_date")
+"""What a correction can match besides the columns of the contract."""
+
+
+@functools.cache
+def corrections() -> tuple[Correction, ...]:
+    """The declared corrections, numbered from 1 in their order.
+
+    Raises UserError, naming the correction and the remedy, for one that cannot be applied.
+    """
+    path = EXPECTATIONS / "corrections.yaml"
+    found = []
+    for number, spec in enumerate((_yaml(path) or {}).get("corrections") or [], 1):
+        wrong = _wrong(spec)
+        if wrong:
+            raise UserError(
+                "{file}, correction {number}: {what} cannot be used. The lines at the top of the file say how a "
+                "correction is written.",
+                file=path,
+                number=number,
+                what=wrong,
+            )
+        found.append(Correction(number=number, **spec))
+    return tuple(found)
+
+
+def _wrong(spec: Any) -> str:
+    """The first thing of a correction that cannot be used; '' when all is well."""
+    if not isinstance(spec, dict):
+        return str(spec)
+    needed = {"match": dict, "action": str, "reason": str, "expect": int}
+    for name, kind in needed.items():
+        if not isinstance(spec.get(name), kind) or not spec[name]:
+            return name
+    if spec.keys() - needed.keys() - {"set"}:
+        return str(min(spec.keys() - needed.keys() - {"set"}))
+    if spec["action"] not in ("drop", "override") or bool(spec.get("set")) != (spec["action"] == "override"):
+        return "action"
+    for name, value in [*spec["match"].items(), *(spec.get("set") or {}).items()]:
+        if name not in columns() and (name not in PLACES_OF_A_ROW or name in (spec.get("set") or {})):
+            return str(name)
+        if name in columns() and columns()[name].kind == "datetime" and value is not None:
+            try:
+                dt.datetime.fromisoformat(str(value))
+            except ValueError:
+                return str(name)
+    return ""
+
+
 @functools.cache
 def rejections() -> dict[str, dict[str, str]]:
     """Why a file can be rejected: reason → {nl, en}."""

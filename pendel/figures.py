@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -23,34 +25,52 @@ WHOLE_UNITS = {"reservations", "balance"}
 """Units whose values are whole numbers."""
 
 
+MOST_ROWS = 1_000_000
+"""The most rows of an answer to a query: what the command line shows is held in memory."""
+
+QUESTIONS = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI}
+"""The statements that a query may be; DuckDB takes apart a PIVOT whose columns it has to find (MULTI)."""
+
+
 class NoFigures(UserError):
     """Nothing was published yet, or nothing for that period."""
 
 
 @contextmanager
 def published(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The published warehouse, read-only, shut off from the machine's other files and from extensions.
+    """The published warehouse, read-only, shut off from the machine's other files and from extensions, with no more
+    of the machine than a query needs. What is set here cannot be set otherwise by what is asked.
 
-    Raises NoFigures when nothing was published yet.
+    Raises NoFigures when nothing was published yet, UserError when the file is damaged.
     """
     if not places.published.exists():
         raise NoFigures(
             "{file} is not there: nothing was published yet. Run `pendel nightly` first.", file=places.published
         )
-    con = duckdb.connect(
-        str(places.published),
-        read_only=True,
-        config={
-            "enable_external_access": "false",
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "lock_configuration": "true",
-        },
-    )
     try:
-        yield con
-    finally:
-        con.close()
+        with duckdb.connect(
+            str(places.published),
+            read_only=True,
+            config={
+                "enable_external_access": "false",
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "memory_limit": "1GB",
+                "threads": "2",
+                "temp_directory": "",  # what does not fit in memory is refused, and fills no disk
+                "lock_configuration": "true",
+            },
+        ) as con:
+            yield con
+    except duckdb.Error as error:
+        # DuckDB compares the checksum of each block that it reads; without a first block it knows no database.
+        if not isinstance(error, duckdb.IOException) and "Corrupt database" not in str(error):
+            raise
+        raise UserError(
+            "{file} cannot be read: {error}. If it is damaged, run `pendel nightly`: it builds it again.",
+            file=places.published,
+            error=str(error).splitlines()[0],
+        ) from None
 
 
 def _dicts(con: duckdb.DuckDBPyConnection, sql: str, parameters: object = None) -> list[dict[str, Any]]:
@@ -198,7 +218,9 @@ def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
             FROM marts.feed_day GROUP BY branch
         ),
         held AS (
-            SELECT branch, count(*) AS rows_held FROM quality.quarantined_row WHERE NOT is_superseded GROUP BY branch
+            -- a row that a correction drops needs nobody any more
+            SELECT branch, count(*) AS rows_held FROM quality.quarantined_row
+            WHERE NOT is_superseded AND rule <> 'dropped_by_correction' GROUP BY branch
         ),
         refused AS (
             -- a file that was rejected needs somebody until an export of its day arrives that can be used
@@ -276,6 +298,42 @@ def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
                 "LEFT JOIN kpi.definition AS d ON p.kpi = d.kpi ORDER BY p.year, p.kpi",
             )
         ],
+        "corrections": _dicts(con, "SELECT * FROM quality.correction ORDER BY correction"),
+        "closed_years": [_closed_year(con, row) for row in _dicts(con, "SELECT * FROM kpi.closed_year ORDER BY year")],
+    }
+
+
+MOST_CAUSES = 5
+"""The most files that are named as the cause of a restatement."""
+
+
+def _closed_year(con: duckdb.DuckDBPyConnection, closed: dict[str, Any]) -> dict[str, Any]:
+    """A closed year, with the figures of the whole year that are computed differently now, and why that may be."""
+    restated = _dicts(
+        con,
+        "SELECT r.kpi, d.label_nl, d.label_en, d.unit, r.frozen, r.computed, r.difference FROM kpi.restatement AS r "
+        "JOIN kpi.definition AS d ON r.kpi = d.kpi WHERE r.year = ? AND r.month = 0 AND r.dimension = 'total' "
+        "ORDER BY d.position",
+        [closed["year"]],
+    )
+    files = con.execute(
+        f"SELECT file FROM marts.closed_year_file WHERE year = ? ORDER BY file_id DESC LIMIT {MOST_CAUSES}",
+        [closed["year"]],
+    ).fetchall()
+    counted = con.execute("SELECT count(*) FROM kpi.restatement WHERE year = ?", [closed["year"]]).fetchone()
+    return closed | {
+        "closed_at_utc": f"{closed['closed_at_utc']:%Y-%m-%dT%H:%M:%SZ}",
+        "restated_figures": counted[0] if counted else 0,
+        "restatements": [
+            {
+                "kpi": row["kpi"],
+                "label": {"nl": row["label_nl"], "en": row["label_en"]},
+                "unit": row["unit"],
+                **{name: _number(row[name], row["unit"]) for name in ("frozen", "computed", "difference")},
+            }
+            for row in restated
+        ],
+        "last_late_files": [file for (file,) in files],
     }
 
 
@@ -350,16 +408,50 @@ def quarantine(places: Places) -> list[dict[str, Any]]:
 def query(places: Places, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Run one read-only statement on the published warehouse: column names and rows.
 
-    Raises UserError, with what DuckDB says, for a statement that DuckDB refuses.
+    Raises UserError for several statements, for one that asks nothing, for an answer of more than MOST_ROWS rows, and,
+    with what DuckDB says, for a statement that DuckDB refuses.
     """
     if not sql.strip():
         raise UserError("Give a question in SQL, such as: SELECT * FROM kpi.published")
     with published(places) as con:
         try:
-            result = con.execute(sql)
-            return [column[0] for column in result.description or []], result.fetchall()
+            statements = con.extract_statements(sql)
+            if len(statements) > 1:
+                raise UserError("This is more than one statement. Ask one question at a time, without ; in between.")
+            if not statements or statements[0].type not in QUESTIONS:
+                raise UserError(
+                    "The published warehouse is only read: ask a question, such as SELECT * FROM kpi.published"
+                )
+            result = con.execute(statements[0])
+            names = [column[0] for column in result.description or []]  # gone once the last row is fetched
+            rows = result.fetchmany(MOST_ROWS + 1)
         except duckdb.Error as error:
             raise UserError("DuckDB says: {error}", error=error) from None
+        except ValueError:  # a statement so new that DuckDB's bindings have no name for its kind
+            raise UserError(
+                "The published warehouse is only read: ask a question, such as SELECT * FROM kpi.published"
+            ) from None
+    if len(rows) > MOST_ROWS:
+        raise UserError(
+            "The answer has more than {n} rows. Ask for less, with WHERE, GROUP BY or LIMIT, or open {file} in Python "
+            "or R.",
+            n=MOST_ROWS,
+            file=places.published,
+        )
+    return names, rows
+
+
+def plain(value: Any) -> Any:
+    """A value of DuckDB as JSON knows it: decimals are numbers, what is no number is nothing, keys are texts."""
+    if isinstance(value, Decimal):
+        return (int(value) if value == value.to_integral_value() else float(value)) if value.is_finite() else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 def today(time_zone: str) -> dt.date:

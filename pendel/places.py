@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,32 @@ class UserError(Exception):
 
 class Busy(UserError):
     """Another run holds the lock."""
+
+
+class Unexpected(RuntimeError):
+    """Something that nobody foresaw, told without its own text, which can quote a row: its kind, and where it arose."""
+
+    def __init__(self, kind: str, where: str) -> None:
+        super().__init__(f"{kind} in {where}")
+        self.kind = kind
+
+
+def discreet(error: Exception) -> Exception:
+    """What may be told of an error, in logs and on screens: an OSError without the file's name, of others but a
+    UserError the kind and the place alone. Errors quote values, and a value can be a reader's.
+    """
+    if isinstance(error, UserError | Unexpected):
+        return error
+    if isinstance(error, OSError):
+        return OSError(error.errno, error.strerror) if error.errno else type(error)()
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(PROJECT)] or frames
+    where = f"{Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else "no place"
+    return Unexpected(type(error).__name__, where)
+
+
+class Damaged(UserError):
+    """The bronze store cannot be read, or is not the one that the runs filled: `pendel rebuild` makes it again."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +92,11 @@ class Places:
         return self.warehouse / "bronze.duckdb"
 
     @property
+    def spill(self) -> Path:
+        """Where DuckDB puts what does not fit in memory; emptied by every run."""
+        return self.warehouse / "tmp"
+
+    @property
     def published(self) -> Path:
         """The warehouse that everybody may read."""
         return self.warehouse / "pendel.duckdb"
@@ -73,6 +105,11 @@ class Places:
     def mark(self) -> Path:
         """Which run published the warehouse, what it was made by, and how the file looked then."""
         return self.warehouse / "published.json"
+
+    @property
+    def closed(self) -> Path:
+        """The years that are closed, with their figures as they were then."""
+        return self.warehouse / "closed"
 
     @property
     def runs(self) -> Path:

@@ -8,7 +8,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -18,6 +18,9 @@ from rich.text import Text
 from pendel.contracts import drifts, rejections, rules, sql_files
 from pendel.figures import DIMENSIONS, RunResult, arrived, needs_attention
 from pendel.words import _, counted, date, language, month_name, number, set_language
+
+if TYPE_CHECKING:  # it brings pandas along
+    from pendel.purging import PurgePlan
 
 SIMULATED = "These exports are simulated: calibrated to the published totals, not the history of that year."
 
@@ -302,10 +305,86 @@ def status_view(run: RunResult) -> RenderableType:
             Text(needs or _("nothing"), style="yellow" if needs else "green"),
         )  # fmt: skip
     parts.append(table)
+    parts += [Text(line) for line in _corrections(sums)]
+    parts += [Text(line, style="yellow") for line in _closed_years(sums)]
     if sums["rules"]:
         parts.append(Text(_("Rows held, by reason (see `pendel quarantine`):")))
         parts += [Text(f"  {number(n)}  {rule_name(rule)}") for rule, n in sums["rules"].items()]
     return Group(*parts)
+
+
+def _corrections(sums: dict[str, Any]) -> list[str]:
+    """The declared corrections, a line each."""
+    lines = []
+    for item in sums.get("corrections", []):
+        rows = counted("{n} row", "{n} rows", item["corrected_rows"])
+        if item["corrected_rows"] != item["expected_rows"]:
+            rows = _("{rows}, {expected} expected").format(rows=rows, expected=number(item["expected_rows"]))
+        text = _("correction {number}: {rows}; {reason}")
+        lines.append(text.format(number=item["correction"], rows=rows, reason=item["reason"]))
+    return lines
+
+
+def _closed_years(sums: dict[str, Any]) -> list[str]:
+    """The figures of closed years that are computed differently now, and why that may be, a line each."""
+    lines = []
+    for closed in sums.get("closed_years", []):
+        if not closed["restated_figures"]:
+            continue
+        text = _("{year} was closed on {date} by {who}; computed differently now ({n} figures):")
+        when = date(closed["closed_at_utc"][:10])
+        lines.append(
+            text.format(year=closed["year"], date=when, who=closed["closed_by"], n=number(closed["restated_figures"]))
+        )
+        for figure in closed["restatements"]:
+            values = {name: number(figure[name], figure["unit"]) for name in ("frozen", "computed", "difference")}
+            text = _("{label}: published {frozen}, now {computed}, difference {difference}")
+            lines.append("  " + text.format(label=figure["label"][language()], **values))
+        if closed["late_files"]:
+            names = ", ".join(closed["last_late_files"])
+            more = ", …" if closed["late_files"] > len(closed["last_late_files"]) else ""
+            text = counted("{n} file that came later", "{n} files that came later", closed["late_files"])
+            lines.append(f"  {text}: {names}{more}")
+        if closed["changed_rules"]:
+            lines.append("  " + _("changed since: {names}").format(names=", ".join(closed["changed_rules"])))
+    return lines
+
+
+def diff_view(found: dict[str, Any], most: int) -> RenderableType:
+    """What differs between two runs, as `pendel diff` shows it; at most so many figures, and as many files."""
+    title = _("From run {one} (as of {one_day}) to run {other} (as of {other_day})").format(
+        one=found["from"]["run_id"], one_day=date(found["from"]["as_of"]), other=found["to"]["run_id"],
+        other_day=date(found["to"]["as_of"]),
+    )  # fmt: skip
+    parts: list[RenderableType] = [Text(title, style="bold")]
+    if not found["figures"]:
+        parts.append(Text(_("No figure changed."), style="green"))
+    else:
+        table = Table(box=box.SIMPLE_HEAD)
+        for name in (_("period"), _("key figure"), _("about"), _("before"), _("after"), _("difference")):
+            numeric = name in (_("before"), _("after"), _("difference"))
+            table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        for figure in found["figures"][:most]:
+            about = [figure[name] for name in ("supplying_organisation", "pickup_organisation", "branch")]
+            period = f"{month_name(figure['month'])} {figure['year']}" if figure["month"] else str(figure["year"])
+            values = [number(figure[name], figure["unit"]) for name in ("before", "after", "difference")]
+            table.add_row(period, kpi_label(figure["kpi"]), " → ".join(filter(None, about)), *values)
+        parts += [table, *_rest(len(found["figures"]), most)]
+    if found["rules"]:
+        parts.append(Text(_("Changed: {names}").format(names=", ".join(found["rules"])), style="yellow"))
+    if found["files"]:
+        table = Table(box=box.SIMPLE_HEAD)
+        for name in (_("file that came"), _("deliveries appeared"), _("deliveries vanished")):
+            table.add_column(name, justify="left" if name == _("file that came") else "right", overflow="fold")
+        for file in found["files"][:most]:
+            table.add_row(file["file"], number(file["deliveries_appeared"]), number(file["deliveries_vanished"]))
+        parts += [table, *_rest(len(found["files"]), most)]
+    return Group(*parts)
+
+
+def _rest(count: int, most: int) -> list[Text]:
+    text = _("The first {shown} of {n} rows. For all of them: --format json")
+    return [Text(text.format(shown=number(most), n=number(count)))] if count > most else []
 
 
 def run_markdown(run: RunResult, lang: str) -> str:
@@ -338,6 +417,7 @@ def run_markdown(run: RunResult, lang: str) -> str:
         rows = {name: number(value) for name, value in run.summary["rows"].items()}
         text = _("{read} read = {accepted} accepted + {quarantined} quarantined + {duplicate} duplicate")
         lines.append(f"{_('rows')}: {text.format(**rows)}")
+        lines += ["", *(f"- {line.strip()}" for line in _corrections(run.summary) + _closed_years(run.summary))]
         return "\n".join(lines) + "\n"
     finally:
         set_language(before)
@@ -361,6 +441,231 @@ def quarantine_view(held: Sequence[dict[str, Any]]) -> RenderableType:
         row = _("whole file") if item["row"] is None else str(item["row"])
         table.add_row(item["branch"], item["file"], row, message(item["rule"], item["detail"]))
     return table
+
+
+def _part(part: str) -> str:
+    """Which side of a share or balance a row is on; for an expected export, its state."""
+    return {"supplied": _("supplied"), "received": _("received"), "within_norm": _("in time"), "later": _("later"),
+            "not_collected": _("not collected"), "other": _("not so"), "late": _("late"), "missing": _("missing"),
+            "rejected": _("rejected"), "": ""}[part]  # fmt: skip
+
+
+def _lane(supplier: str | None, pickup: str | None, names: Mapping[str, str]) -> str:
+    return " → ".join(names.get(code, code) if code else "–" for code in (supplier, pickup))
+
+
+def _moment(at: dt.datetime | None) -> str:
+    """A local date and time, to the minute."""
+    return f"{date(at.date())} {at:%H:%M}" if at else "–"
+
+
+def _place(file: str | None, row: int | None) -> str:
+    """A row of a file, as `file:row`."""
+    return f"{file}:{row}" if file else "–"
+
+
+def _receipt(row: dict[str, Any]) -> str:
+    """When a leg was received, and the row that says so: of an unconfirmed one, the supplying branch's."""
+    side = "supplier" if row["state"] == "unconfirmed" else "pickup"
+    at = _moment(row["received_at"] or row["unconfirmed_received_at"])
+    return f"{at}\n{_place(row[f'{side}_file'], row[f'{side}_row'])}"
+
+
+def _scope(dimension: Mapping[str, str], names: Mapping[str, str]) -> str:
+    """What a figure is about: a branch, or from where to where."""
+    if "branch" in dimension:
+        return names.get(dimension["branch"], dimension["branch"])
+    ends = [
+        dimension.get(f"{side}_branch") or dimension.get(f"{side}_organisation") for side in ("supplying", "pickup")
+    ]
+    return " → ".join(names.get(code, code) if code else "…" for code in ends) if any(ends) else ""
+
+
+def _how_it_follows(found: dict[str, Any]) -> str:
+    """How a figure follows from its rows, in one sentence."""
+    n, unit = found["count"], found["unit"]
+    values = {"n": number(n), "figure": number(found["value"], unit)}
+    if found["method"] == "count":
+        return counted("{n} leg, counted once.", "{n} legs, each counted once.", n)
+    if found["method"] == "balance":
+        supplied = (n + found["sum"]) // 2
+        values |= {"supplied": number(supplied), "received": number(n - supplied)}
+        return _("{supplied} legs supplied less {received} received: {figure}.").format(**values)
+    if found["method"] == "share":
+        return _("{part} of {n}: {figure}.").format(part=number(found["sum"]), **values)
+    if found["method"] == "median":
+        return _("The middle one of {n} durations, or halfway the middle two: {figure}.").format(**values)
+    return _("Nine in ten of {n} durations are not longer than this, interpolated between two: {figure}.").format(
+        **values
+    )
+
+
+def traced_figure_lines(found: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """The rows behind a figure as a flat table, local times as in an export of today: 2023-12-31 16:05:00."""
+    names = found["columns"]
+    return names, [[row[name] for name in names] for row in found["rows"]]
+
+
+def traced_figure_view(found: dict[str, Any], note: str, names: Mapping[str, str]) -> RenderableType:
+    """A key figure, how it follows from its rows, and the rows, as `pendel trace` shows them."""
+    period = f"{month_name(found['month'])} {found['year']}" if "month" in found else str(found["year"])
+    scope = _scope(found["dimension"], names)
+    title = f"{_label(found)}, {period}{f' ({scope})' if scope else ''}: {number(found['value'], found['unit'])}"
+    parts: list[RenderableType] = [Text(title, style="bold"), Text(_how_it_follows(found))]
+    if note:
+        parts.append(Text(note))
+    table = Table(box=box.SIMPLE_HEAD)
+    if "export_date" in found["columns"]:
+        for name in (_("branch"), _("day"), _("state"), _("file"), _("arrived")):
+            table.add_column(name)
+        for row in found["rows"]:
+            table.add_row(
+                names.get(row["branch"], row["branch"]), date(row["export_date"]), _part(row["part"]),
+                row["file"] or "–", _moment(row["arrived_at"]),
+            )  # fmt: skip
+        return Group(*parts, table)
+    measured = found["unit"] in ("days", "transport_days")
+    if measured:
+        table.add_column(unit_name(found["unit"]), justify="right")
+    elif found["method"] != "count":
+        table.add_column("")
+    for name in (_("reservation, item"), _("lane, state"), _("sent, by this row"), _("received, by this row")):
+        table.add_column(name, overflow="fold")
+    for row in found["rows"]:
+        first = [number(row["value"], found["unit"])] if measured else [_part(row["part"])]
+        table.add_row(
+            *(first if found["method"] != "count" else []),
+            f"{row['reservation_id']}\n{row['item_barcode'] or '–'}",
+            f"{_lane(row['supplying_branch'], row['pickup_branch'], names)}\n{_leg_state(row['state'])}",
+            f"{_moment(row['shipped_at'])}\n{_place(row['supplier_file'], row['supplier_row'])}",
+            _receipt(row),
+        )  # fmt: skip
+    return Group(*parts, table)
+
+
+def _file_fate(item: dict[str, Any]) -> str:
+    """What became of a file, in one sentence."""
+    if item["state"] == "rejected":
+        return message(item["reason"], item["detail"])
+    if item["state"] == "superseded":
+        return _("Another export of the same day took its place: {file}.").format(file=item["replaced_by"])
+    if item["state"] == "skipped":
+        return _("The same bytes were delivered before, as {file}: not read again.").format(file=item["replaced_by"])
+    if item["state"] == "unpublished":
+        return _("It was taken in by a run that did not publish; see `pendel status`.")
+    rows = {name: number(item[f"rows_{name}"]) for name in ("read", "accepted", "quarantined", "duplicate")}
+    text = _("{read} read = {accepted} accepted + {quarantined} quarantined + {duplicate} duplicate").format(**rows)
+    return f"{_('rows')}: {text}"
+
+
+def _row_fate(item: dict[str, Any], row: dict[str, Any], names: Mapping[str, str]) -> str:
+    """What became of a row, in one sentence."""
+    leg = _lane(row["supplying_branch"], row["pickup_branch"], names)
+    if row["leg_state"]:
+        leg += f", {_leg_state(row['leg_state'])}"
+    if row["leg_state"] == "delivered":
+        leg += f" {date(row['received_at'].date())}"
+    if row["fate"] == "held":
+        return _("held: {why}").format(why=message(row["rule"]))
+    if row["fate"] == "superseded":
+        return _("left the figures with its file")
+    if row["fate"] == "outvoted":
+        return _("a newer row counts instead: {place}; {leg}").format(
+            place=_place(row["newer_file"], row["newer_row"]), leg=leg
+        )
+    if row["fate"] == "no_supplier":
+        return _("names no supplier; the reservation went on: {leg}").format(leg=leg)
+    if row["fate"] == "closes":
+        return _("closes the reservation: {leg}").format(leg=leg)
+    if row["fate"] == "rejudged":
+        return _("the register or the rules changed since the publication: the next run judges it anew")
+    if row["side"] == "supplier":
+        return _("counts for the sending: {leg}").format(leg=leg)
+    if row["side"] == "pickup":
+        return _("counts for the receipt: {leg}").format(leg=leg)
+    return _("counts for the sending and the receipt: {leg}").format(leg=leg)
+
+
+def _no_row(item: dict[str, Any]) -> str:
+    """Why nothing is known of the one row that was asked for."""
+    return _(
+        "Row {row} neither counts nor is held: it is the header, equal to an earlier row ({duplicate} in this file), "
+        "about something else than a reservation ({other}), or not there."
+    ).format(row=item["row"], duplicate=number(item["rows_duplicate"]), other=number(item["rows_other"]))
+
+
+def traced_file_lines(traced: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    """What became of files and their rows as a flat table; a file of which no row is known is one line."""
+    details = ["row", "reservation_id", "fate", "side", "rule", "supplying_branch", "pickup_branch", "leg_state",
+               "received_at", "newer_file", "newer_row"]  # fmt: skip
+    lines: list[list[Any]] = []
+    for item in traced:
+        file = [item["file"], item["state"], item["replaced_by"]]
+        lines += [[*file, *(row[name] for name in details), _row_fate(item, row, {})] for row in item["rows"]]
+        if not item["rows"]:
+            lines.append([*file, item["row"], *[None] * (len(details) - 1), _fate_without_rows(item)])
+    return ["file", "file_state", "replaced_by", *details, "message"], lines
+
+
+def _fate_without_rows(item: dict[str, Any]) -> str:
+    was_read = item["state"] in ("accepted", "partly_accepted")
+    return _no_row(item) if was_read and item["row"] is not None else _file_fate(item)
+
+
+def traced_file_view(traced: Sequence[dict[str, Any]], most: int, names: Mapping[str, str]) -> RenderableType:
+    """What became of files and their rows, as `pendel trace --file` shows it: at most so many rows of each."""
+    parts: list[RenderableType] = []
+    for item in traced:
+        state = _("not published") if item["state"] == "unpublished" else _file_state(item["state"])
+        parts += [Text(f"{item['file']}: {state}", style="bold"), Text(_file_fate(item))]
+        if item["rows"]:
+            table = Table(box=box.SIMPLE_HEAD)
+            for name in (_("row"), _("reservation"), _("what became of it")):
+                table.add_column(name, justify="right" if name == _("row") else "left", overflow="fold")
+            for row in item["rows"][:most]:
+                table.add_row(str(row["row"]), row["reservation_id"] or "–", _row_fate(item, row, names))
+            parts.append(table)
+        elif item["row"] is not None and item["state"] in ("accepted", "partly_accepted", "superseded"):
+            parts.append(Text(_no_row(item)))
+    return Group(*parts)
+
+
+def purge_view(planned: PurgePlan) -> RenderableType:
+    """What a purge would remove, by branch, and what it keeps and why."""
+    reasons = {
+        "recent": _("of {date} or later").format(date=date(planned.before)),
+        "rejected": _("rejected: tried again when the register changes"),
+        "unknown": _("not taken in yet"),
+        "changed": _("changed since it was taken in"),
+        "not_stored": _("its rows are not all in the bronze store"),
+        "unreadable": _("cannot be read"),
+    }
+    parts: list[RenderableType] = []
+    if planned.files:
+        table = Table(box=box.SIMPLE_HEAD, title=_("Can be removed"), title_justify="left")
+        for name in (_("branch"), _("files"), _("size"), _("oldest"), _("newest")):
+            table.add_column(name, justify="right" if name in (_("files"), _("size")) else "left")
+        branches = sorted({file.branch for file in planned.files})
+        for branch in [*branches, None]:
+            files = [file for file in planned.files if branch is None or file.branch == branch]
+            size = sum(file.file.size_bytes for file in files)
+            oldest, newest = files[0].export_date, files[-1].export_date
+            table.add_row(
+                branch or _("together"), number(len(files)), f"{number(round(size / 1e6, 2))} MB", date(oldest),
+                date(newest), style=None if branch else "bold",
+            )  # fmt: skip
+        parts.append(table)
+    else:
+        parts.append(Text(_("There is nothing to remove.")))
+    if planned.kept:
+        table = Table(box=box.SIMPLE_HEAD, title=_("Is kept"), title_justify="left")
+        table.add_column(_("files"), justify="right")
+        table.add_column(_("reason"))
+        for reason, text in reasons.items():
+            if planned.kept[reason]:
+                table.add_row(number(planned.kept[reason]), text)
+        parts.append(table)
+    return Group(*parts)
 
 
 def grid(names: Sequence[str], lines: Sequence[Sequence[Any]]) -> Table:

@@ -279,6 +279,7 @@ class Verdict:
     quarantined: list[Quarantined] = field(default_factory=list)
     legs: dict[LegKey, Leg] = field(default_factory=dict)
     deliveries: list[Delivery] = field(default_factory=list)
+    accepted: list[Row] = field(default_factory=list)  # of superseded files too
 
     def paths(self, state: str) -> list[str]:
         return sorted(path for path, file in self.files.items() if file.state == state)
@@ -357,7 +358,9 @@ def unpack(name: str, payload: bytes) -> tuple[list[str], bytes]:
                     raise RejectedError("not exactly one file in the zip")
                 names = [name.removesuffix(".zip"), PurePosixPath(inner[0].filename).name]
                 return names, archive.read(inner[0])
-        except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+        except RejectedError:
+            raise
+        except Exception as error:  # what a damaged archive makes the unpacker say is no closed list
             raise RejectedError(f"broken zip: {error}") from None
     return [name], payload
 
@@ -410,7 +413,8 @@ def split_text(text: str, delimiter: str) -> list[Record]:
             position = next_line
             continue
         fields, after = read_record(text, position, delimiter)
-        records.append((number, fields))
+        if fields != [""]:  # nor is a line of blanks
+            records.append((number, fields))
         position = next_line if fields is None else after
     return records
 
@@ -440,6 +444,8 @@ def read_record(text: str, position: int, delimiter: str) -> tuple[list[Cell] | 
                 else:
                     value += text[position]
                     position += 1
+            if position < len(text) and text[position] not in (delimiter, "\r", "\n"):
+                return None, position  # closed in the middle of a value: nobody knows where that ends
         while position < len(text) and text[position] not in (delimiter, "\r", "\n"):
             value += text[position]
             position += 1
@@ -450,8 +456,20 @@ def read_record(text: str, position: int, delimiter: str) -> tuple[list[Cell] | 
         return fields, end_of_line(text, position)[1]
 
 
+def check_parts(payload: bytes) -> None:
+    """Every part of a workbook is there and sound, also those that openpyxl does not look at."""
+    with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+        related = archive.read("xl/_rels/workbook.xml.rels").decode()
+        targets = re.findall('Target="([^"]*)"', related)
+        named = {target[1:] if target.startswith("/") else f"xl/{target}" for target in targets}
+        missing = named - set(archive.namelist())
+        if missing or archive.testzip():
+            raise RejectedError(f"damaged: {missing or 'checksum'}")
+
+
 def read_workbook(payload: bytes) -> list[Record]:
     try:
+        check_parts(payload)
         sheet = openpyxl.load_workbook(io.BytesIO(payload), data_only=True).worksheets[0]
     except Exception as error:  # whatever a thing that is no workbook makes the reader say
         raise RejectedError(f"no workbook: {type(error).__name__}") from None
@@ -479,10 +497,12 @@ def read_records(fmt: Format, payload: bytes) -> list[Record]:
     if not fmt.delimiter:
         return read_workbook(payload)
     try:
-        text = payload.decode(fmt.encoding)
+        text = payload.decode("utf-8-sig" if payload.startswith(b"\xef\xbb\xbf") else fmt.encoding)
     except UnicodeDecodeError:
         raise RejectedError(f"not {fmt.encoding}") from None
-    if fmt.name == "koha_csv" and any(line.startswith("# ERROR") for line in text.splitlines()):
+    if "\0" in text:
+        raise RejectedError("no text")
+    if fmt.name == "koha_csv" and any(line.startswith("# ERROR") for line in re.split("\r\n|\r|\n", text)):
         raise RejectedError("the report broke off")
     return split_text(text, fmt.delimiter)
 
@@ -491,9 +511,11 @@ def read_header(fmt: Format, records: list[Record]) -> list[str]:
     if not records or records[0][0] != 1 or records[0][1] is None:
         raise RejectedError("no header")
     header = [str(cell) for cell in records[0][1]]
-    if any(count > 1 for name, count in Counter(header).items() if name):
+    needed = {*fmt.headers.values(), *fmt.helpers}
+    if any(count > 1 for name, count in Counter(header).items() if name in needed):
         raise RejectedError("a column occurs twice")
     missing = [c for c, name in fmt.headers.items() if c not in HEADER_FREE and name not in header]
+    missing += [name for name in fmt.helpers if name not in header]
     if missing:
         raise RejectedError(f"missing: {missing}")
     return header
@@ -527,7 +549,7 @@ def read_time(cell: Cell, pattern: str) -> datetime | None:
             moment = datetime.strptime(cell, pattern)
         except ValueError:
             raise BadRowError("unreadable_datetime") from None
-        if moment.strftime(pattern) != cell:
+        if moment.strftime(pattern.replace("%Y", f"{moment.year:04}")) != cell:
             raise BadRowError("unreadable_datetime")
     else:
         moment = cell
@@ -567,10 +589,10 @@ def judge_row(
     if fmt.name != "koha_csv" and text["close_reason"] not in CLOSE_REASONS | {""}:
         raise BadRowError("unknown_close_reason")
 
+    if fmt.name == "koha_csv" and helpers["comments"].startswith("Canceled, new transfer"):
+        cells = {**cells, "received_at": ""}  # no arrival, whatever stands there
     times = {column: read_time(cells[column], fmt.time) for column in TIME_COLUMNS}
     if fmt.name == "koha_csv":
-        if helpers["comments"].startswith("Canceled, new transfer"):
-            times["received_at"] = None
         status = "A"
         for column, letter in (("shipped_at", "T"), ("received_at", "O"), ("closed_at", "Z")):
             if times[column]:
@@ -739,6 +761,7 @@ def judge(raw: Path, reference: Path) -> Verdict:
 
     rows_of: dict[str, list[Row]] = {}
     known: set[tuple[str, str]] = set()
+    empty: set[tuple[str, str, date]] = set()
     active: dict[tuple[str, str, date], str] = {}
     for arrival in sorted(arrivals):
         path_in_raw = arrival[1]
@@ -756,6 +779,13 @@ def judge(raw: Path, reference: Path) -> Verdict:
         except RejectedError as reason:
             file.state, file.reason = "rejected", str(reason)
             continue
+        if not file.read + file.other_rows:  # exports without rows are all alike: known by their date too
+            known.discard(identity)
+            if (*identity, file.export_date) in empty:
+                file.state = "skipped"
+                continue
+            empty.add((*identity, file.export_date))
+        verdict.accepted += rows_of[path_in_raw]
         group = (folder, file.format, file.export_date)
         if group in active:
             verdict.files[active[group]].state = "superseded"

@@ -6,24 +6,30 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from pendel import bronze, building, figures, gates, reading
+from pendel import bronze, building, figures, gates, history, reading
 from pendel.places import Places
 from pendel.reference import read_reference
 
 
-def night(places: Places, as_of: dt.date, checked: bool = False) -> dict[str, Any]:
-    """Take in, build and publish; returns `figures.summary`. With `checked`, the gates run too (seconds)."""
+def night(places: Places, as_of: dt.date, checked: bool = False, afresh: bool = False) -> dict[str, Any]:
+    """Take in, build and publish; returns `figures.summary`.
+
+    With `checked`, the gates run too (seconds); with `afresh`, the store is made again.
+    """
     reference = read_reference(places.reference)
-    run = bronze.Run.start(as_of)
+    run = bronze.Run.start(as_of, places)
     with bronze.locked(places, run):
-        plan = bronze.plan(places, reference)
+        plan = bronze.plan_afresh(places) if afresh else bronze.plan(places, reference)
         batches = [reading.read_files(places.raw, files, plan.known, reference) for files in plan.files.values()]
+        if afresh:
+            bronze.start_afresh(places, run, plan, batches)
         bronze.take_in(places, reference, run, batches, gates.judge_rows if checked else count_rules)
-        with building.built(places, reference, run) as build:
+        with building.built(places, reference, run, afresh) as build:
             results = gates.check_build(build.con, build.renewed) if checked else []
             if checked:
                 assert gates.decide(results).publish, [result for result in results if not result.passed]
             building.finish(build, run, results)
+            history.record(places, build, reference, run, results)
             summary = figures.summary(build.con)
             building.publish(build, places)
     return summary

@@ -88,7 +88,7 @@ WORLD = World(
 )
 SPOILED = (
     "marts.fct_leg", "marts.agg_lane_day", "marts.agg_branch_day", "marts.dim_branch", "marts.feed_day", "marts.drift",
-    "kpi.value", "kpi.published", "quality.file", "quality.quarantined_row",
+    "kpi.value", "kpi.published", "kpi.restatement", "quality.correction", "quality.file", "quality.quarantined_row",
 )  # fmt: skip
 """The tables in which faults are planted."""
 
@@ -134,7 +134,25 @@ DOUBLED_LEG = f"""
     INSERT INTO marts.fct_leg SELECT * REPLACE ('doubled' AS reservation_id) FROM marts.fct_leg WHERE {A_LEG};
     UPDATE marts.agg_lane_day SET delivered = delivered + 1
     WHERE date = '2023-03-13' AND supplying_branch = 'xa' AND pickup_branch = 'xb'"""
+RESTATED = (
+    "INSERT INTO kpi.restatement BY NAME SELECT 'deliveries_total' AS kpi, 2022 AS year, 0 AS month, "
+    "'total' AS dimension, '' AS supplying_organisation, '' AS pickup_organisation, '' AS supplying_branch, "
+    "'' AS pickup_branch, '' AS branch, 7 AS frozen, 8 AS computed, 1 AS difference, "
+)
+
 FAULTS = [
+    (
+        "restatement_is_explained",
+        "a closed year that changed by itself",
+        RESTATED + "0 AS late_files, [] AS changed_rules",
+    ),
+    (
+        "correction_applies",
+        "a row that was corrected at its source",
+        "INSERT INTO quality.correction VALUES (1, 'drop', 'why', 1, 0)",
+    ),
+    ("closed_year_is_restated", "a late file", RESTATED + "1 AS late_files, [] AS changed_rules"),
+    ("closed_year_is_restated", "a changed rule", RESTATED + "0 AS late_files, ['rules.yaml'] AS changed_rules"),
     # the check that must fail, the only one; and the fault
     ("receipt_row_counted_once", "a delivery doubled by a join", DOUBLED_LEG),
     ("deliveries_equal_lanes", "a lost row", f"DELETE FROM marts.fct_leg WHERE {A_LEG}"),
@@ -247,7 +265,7 @@ def test_a_fault_makes_its_check_fail_and_no_other(warehouse: Warehouse, check: 
     found = failing(warehouse, list(gates.check_suites().values()))
     assert [(result.check, result.error) for result in found] == [(check, None)], fault
     assert found[0].unexpected
-    warns = ("figure_differs_from_published", "published_figure_is_known")
+    warns = ("figure_differs_from_published", "published_figure_is_known", "closed_year_is_restated")
     is_warning = check in warns or check.startswith("drift_")
     assert gates.decide(found) == (Decision(True, [], [check]) if is_warning else Decision(False, [check], []))
 

@@ -19,7 +19,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from pendel import bronze, building
+from pendel import bronze, building, purging
 from pendel.places import Busy, Places
 from pendel.reference import read_reference
 from pendel.simulate import simulate
@@ -146,19 +146,25 @@ def test_the_order_of_arrival_changes_nothing(network: Network, tmp_path: Path) 
     assert_same(figures(places), network.figures)
 
 
-@pytest.mark.parametrize("purged", [False, True], ids=["kept", "purged"])
-def test_several_nights_are_as_one(network: Network, tmp_path: Path, purged: bool) -> None:
-    """The files come in another order, over two nights; purged: after each night its raw files are thrown away."""
+@pytest.mark.parametrize("raw", ["kept", "purged", "gone"])
+def test_several_nights_are_as_one(network: Network, tmp_path: Path, raw: str) -> None:
+    """The files come in another order, over two nights; purged: after each night what is safe in bronze is removed;
+    gone: everything, by somebody who knows no better.
+    """
     places = network.install(tmp_path)
     order = network.shuffled(3)
     for part in (order[: len(order) // 3], order[len(order) // 3 :]):
         network.deliver(places, part)
         night(places, AS_OF)
-        if purged:
+        if raw == "gone":
             shutil.rmtree(places.raw)
             places.raw.mkdir()
+        elif raw == "purged":
+            planned = purging.plan(places, AS_OF + dt.timedelta(days=365), older_than=1)
+            assert len(planned.files) > len(part) // 2
+            assert purging.purge(places, planned, dt.datetime(2025, 5, 10)) == planned.files
     assert_same(figures(places), network.figures)
-    if purged:
+    if raw != "kept":
         night(places, AS_OF)
         assert_same(figures(places), network.figures)
     with duckdb.connect(str(places.bronze), read_only=True) as con:
@@ -371,7 +377,7 @@ def python(code: str, *arguments: object) -> subprocess.Popen[str]:
 KILLED = """
     import datetime, os, sys
     from pathlib import Path
-    from pendel import bronze, building
+    from pendel import bronze, building, purging
     from pendel.places import Places
     from tests.pipeline import night
     raw, reference, warehouse, module, function = sys.argv[1:]

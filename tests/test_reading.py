@@ -640,7 +640,7 @@ def test_a_link_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path, tar
 
 def test_a_shown_path_tells_no_readers_name() -> None:
     shown = reading.safe_path("noord/Reserveringen_0060_20230601 voor Piet Janssen 20184711-9.csv", REFERENCE)
-    assert shown == "noord/Reserveringen_0060_20230601 … … … 20184711-9.csv"
+    assert shown == "noord/Reserveringen_0060_20230601 … … … …-9.csv"
     for path in (CSV, TSV, XLSX, NETWORK, f"{CSV}.gz", "noord/dorp/2023/export kopie.zip"):
         assert reading.safe_path(path, REFERENCE) == path
     assert "123456782" not in reading.safe_path("noord/123456782.csv", REFERENCE)

@@ -107,7 +107,7 @@ def command_texts() -> set[Text]:
         found |= {inspect.cleandoc(command.help or ""), command.options_metavar}
         options = [item for item in command.get_params(context) if isinstance(item, click.Option)]
         assert all(item.help for item in options)
-        found |= {item.help for item in options} | {item.metavar for item in options if item.metavar}
+        found |= {item.help for item in options} | {item.metavar for item in command.params if item.metavar}
     found.add(cli.subcommand_metavar)
     return {text for text in found if text}
 

@@ -29,6 +29,8 @@ SELECT
     r.shipped_at_utc,
     r.received_at_utc,
     r.collected_at_utc,
+    r.correction,
+    r.is_dropped,
     CASE
         WHEN so.is_always_open THEN true
         ELSE len(list_filter(
@@ -41,7 +43,7 @@ SELECT
             po.open_periods, lambda period: r.received_at::DATE BETWEEN period.opened_on AND period.closed_on
         )) > 0
     END AS pickup_open
-FROM bronze.row AS r
+FROM staging.corrected_row AS r
 JOIN staging.file AS f ON r.file_id = f.file_id
 LEFT JOIN staging.branch_code AS s
     ON r.supplying_code = s.ils_code
