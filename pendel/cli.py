@@ -440,7 +440,7 @@ def status(places: Places, form: str) -> None:
         click.echo(_error(error), err=True)
         sys.exit(1)
     if form == "json":
-        drift = [item | {"text": present.drift_texts(item)} for item in found.get("drift", [])]
+        drift = [present.drift_told(item) for item in found.get("drift", [])]
         _print_json(found | {"drift": drift})
     else:
         run = figures.last_run(places)

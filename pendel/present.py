@@ -50,13 +50,15 @@ def drift_sentence(item: dict[str, Any]) -> str:
     )  # fmt: skip
 
 
-def drift_texts(item: dict[str, Any]) -> dict[str, str]:
-    """The sentence of a drift in both languages, for those who read it from JSON."""
+def drift_told(item: dict[str, Any]) -> dict[str, Any]:
+    """A drift with the severity of its check and its sentence in both languages, for those who read it from JSON."""
+    severity = next(file.head["severity"] for file in sql_files("checks") if file.name == f"drift_{item['kind']}")
     before = language()
     try:
-        return {lang: drift_sentence(item) for lang in ("nl", "en") if set_language(lang)}
+        text = {lang: drift_sentence(item) for lang in ("nl", "en") if set_language(lang)}
     finally:
         set_language(before)
+    return item | {"severity": severity, "text": text}
 
 
 def rule_name(rule: str) -> str:
