@@ -435,7 +435,8 @@ def status(places: Places, form: str) -> None:
         click.echo(_error(error), err=True)
         sys.exit(1)
     if form == "json":
-        _print_json(found)
+        drift = [present.drift_told(item) for item in found.get("drift", [])]
+        _print_json(found | {"drift": drift})
     else:
         run = figures.last_run(places)
         assert run is not None

@@ -249,6 +249,13 @@ def rejections() -> dict[str, dict[str, str]]:
 
 
 @functools.cache
+def drifts() -> dict[str, dict[str, str]]:
+    """What a drift means, in a sentence: `kind.figure` of `marts.drift` → {nl, en}."""
+    found: dict[str, dict[str, str]] = _yaml(EXPECTATIONS / "drift.yaml")
+    return found
+
+
+@functools.cache
 def tables() -> dict[str, dict[str, Any]]:
     """Every published relation: `schema.name` → its description, key, and columns as `columns.yaml` describes them.
 

@@ -291,7 +291,24 @@ def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     for branch in branches:
         branch["last_export"] = str(branch["last_export"]) if branch["last_export"] else None
         branch["missing_dates"] = [str(day) for day in branch["missing_dates"]]
+    drift = dicts(
+        con,
+        """
+        WITH named AS (SELECT branch, name FROM marts.dim_branch UNION ALL SELECT '', '')
+        SELECT
+            d.* REPLACE (d.since::VARCHAR AS since, d.until::VARCHAR AS until),
+            CASE WHEN d.branch = '' THEN s.name || ' → ' || p.name ELSE coalesce(b.name, d.branch) END AS place,
+            coalesce(o.name, d.other_branch) AS other_place
+        FROM marts.drift AS d
+        LEFT JOIN named AS b ON d.branch = b.branch
+        LEFT JOIN named AS o ON d.other_branch = o.branch
+        LEFT JOIN named AS s ON d.supplying_branch = s.branch
+        LEFT JOIN named AS p ON d.pickup_branch = p.branch
+        ORDER BY d.kind, d.figure, d.branch, d.supplying_branch, d.pickup_branch
+        """,
+    )
     return {
+        "drift": drift,
         "files": counts("SELECT state, count(*) FROM quality.file GROUP BY state", FILE_STATES),
         "rows": rows,
         "legs": counts("SELECT state, count(*) FROM marts.fct_leg GROUP BY state", LEG_STATES),

@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pendel.contracts import rejections, rules, sql_files
+from pendel.contracts import drifts, rejections, rules, sql_files
 from pendel.figures import DIMENSIONS, RunResult, arrived, needs_attention
 from pendel.words import _, counted, date, language, month_name, number, set_language
 
@@ -37,6 +37,29 @@ def message(rule: str, detail: dict[str, str] | None = None) -> str:
 def check_name(check: str) -> str:
     """What a check found, in the language chosen; the id of one that is generated from a table."""
     return next((file.head[language()] for file in sql_files("checks") if file.name == check), check)
+
+
+def drift_sentence(item: dict[str, Any]) -> str:
+    """What drifted, where, and what to look at: a row of `drift` in `figures.summary`, in the language chosen."""
+
+    def amount(value: float) -> str:
+        return number(value, "pct") if item["unit"] == "pct" else number(round(value))
+
+    return drifts()[f"{item['kind']}.{item['figure']}"][language()].format(
+        where=item["place"], other=item["other_place"], since=date(item["since"]), until=date(item["until"]),
+        observed=amount(item["observed"]), usual=amount(item["usual"]),
+    )  # fmt: skip
+
+
+def drift_told(item: dict[str, Any]) -> dict[str, Any]:
+    """A drift with the severity of its check and its sentence in both languages, for those who read it from JSON."""
+    severity = next(file.head["severity"] for file in sql_files("checks") if file.name == f"drift_{item['kind']}")
+    before = language()
+    try:
+        text = {lang: drift_sentence(item) for lang in ("nl", "en") if set_language(lang)}
+    finally:
+        set_language(before)
+    return item | {"severity": severity, "text": text}
 
 
 MOST_TEXTS = 3
@@ -287,6 +310,8 @@ def status_view(run: RunResult) -> RenderableType:
     sums = run.summary
     if not sums:
         return Group(*parts)
+    # .get: the results of runs of before have no drift
+    parts += [Text(f"  {drift_sentence(item)}", style="yellow") for item in sums.get("drift", [])]
     counts = Table(box=box.SIMPLE_HEAD, show_header=False)
     counts.add_row(_("files"), ", ".join(f"{number(n)} {_file_state(s)}" for s, n in sums["files"].items() if n))
     rows = sums["rows"]
@@ -404,6 +429,7 @@ def run_markdown(run: RunResult, lang: str) -> str:
         lines += [f"- **{_('held back by: {check}').format(check=check_name(check))}**" for check in run.held_back_by]
         lines += [f"- {_('warning: {check}').format(check=check_name(check))}" for check in run.warnings]
         lines += [f"- **{_('could not be read: {branch}').format(branch=b)}**" for b in run.failed_branches]
+        lines += [f"  - {drift_sentence(item)}" for item in run.summary["drift"]]
         branches = [
             [b["name"], b["organisation"], f"{number(b['arrived'])}/{number(b['expected'])}", date(b["last_export"]),
              _needs(b) or _("nothing")]
