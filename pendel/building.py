@@ -384,7 +384,8 @@ def built(places: Places, reference: Reference, run: Run, afresh: bool = False) 
     for left_over in places.warehouse.glob("pendel.building-*"):
         left_over.unlink()  # of a run that was killed; the lock is ours
     path = places.warehouse / f"pendel.building-{run.run_id}.duckdb"
-    con = duckdb.connect(config=NO_EXTENSIONS | {"memory_limit": "1GB", "temp_directory": str(places.spill)})
+    # ten years built anew do not fit in one gigabyte; a year takes less than one
+    con = duckdb.connect(config=NO_EXTENSIONS | {"memory_limit": "2GB", "temp_directory": str(places.spill)})
     try:
         con.execute(f"ATTACH '{escaped(places.bronze)}' AS store (READ_ONLY)")
         for schema in ("bronze", "staging", "reference"):
