@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from pendel import contracts, gates
+from pendel import building, contracts, gates
 from pendel.building import MAY_READ
 from tests.test_models import PLAIN, File, Row, Warehouse, World, day, deliveries, period
 
@@ -418,3 +418,125 @@ def test_a_leg_bears_when_it_was_received_and_collected(supplier: str, state: st
     assert warehouse.rows("SELECT state, received_at, collected_at FROM marts.fct_leg") == [
         (state, dt.datetime(2023, 3, 14, 10), dt.datetime(2023, 3, 14, 12))
     ]
+
+
+# ------------------------------------------------------------------------------------------- what each column holds
+
+HELD_ON_ARRIVAL = """
+INSERT INTO bronze.quarantine (file_id, row, rule, reservation_id, item_barcode, material_type, supplying_branch,
+    pickup_branch, status, close_reason, requested_at, shipped_at, received_at, collected_at, closed_at, changed_at)
+VALUES (3, 70, 'unknown_status', 'number', 'item', 'material', 'supplier', 'pickup', 'status', 'reason', 'requested',
+    'shipped', 'received', 'collected', 'closed', 'changed');
+UPDATE bronze.file SET branch = 'xb', path = 'the path', path_key = 'the key', size_bytes = 60, mtime_ns = 61,
+    sha256 = 'the bytes', detail = '{"a": 1}', judged_by = 'the register', rows_read = 51, rows_accepted = 40,
+    rows_quarantined = 7, rows_duplicate = 4, rows_other = 3, dropped_columns = ['Naam'], run_id = 'earlier'
+WHERE file_id = 3;
+INSERT INTO bronze.run VALUES ('earlier', '2022-12-31 10:00', '2022-12-31');
+"""
+
+
+@pytest.fixture(scope="module")
+def described() -> Iterator[Warehouse]:
+    """No two columns of a row have the same value."""
+    files = [
+        File("xa", day("2023-03-16"), arrived=dt.datetime(2023, 3, 17, 4)),
+        File("xb", day("2023-03-15")),
+        File("xb", day("2023-03-14"), arrived=dt.datetime(2023, 3, 15, 6)),
+    ]
+    rows = [
+        Row(2, "delivered", "01", "1", "T", "2023-03-08 08:05", "2023-03-06 10:00", item="123", material="DVD"),
+        Row(1, "sent", "1", "001", "T", "2023-03-16 12:00", "2023-03-09 10:00", item="234", material="CD"),
+        Row(1, "delivered", "01", "1", "U", "2023-03-13 12:00", "2023-03-06 11:00", "2023-03-08 09:00",
+            requested="2023-03-01 08:00", collected="2023-03-10 15:00", item="1234", material="BOEK"),
+        Row(1, "unknown", "77", "1", "O", "2023-03-13 13:00", "2023-03-07 11:00", "2023-03-08 10:00",
+            requested="2023-03-02 08:00", item="345"),
+        Row(2, "sent", "1", "001", "T", "2023-03-16 12:00", "2023-03-09 10:00"),
+        Row(3, "three", "01", "1", "A", "2023-03-14 12:00"),
+    ]  # fmt: skip
+    published = [{"year": "2023", "kpi": "deliveries_total", "value": "3", "source": "report"}]
+    warned = [(1, 3, "missing_hour")]
+    world = World(PLAIN, day("2023-03-18"), files, rows, published, warned=warned)
+    warehouse = Warehouse(world)
+    warehouse.con.execute(HELD_ON_ARRIVAL)
+    building.create_models(warehouse.con)
+    yield warehouse
+    warehouse.con.close()
+
+
+MARCH = {name: dt.datetime(2023, 3, *moment) for name, moment in {
+    "sent": (6, 10), "received": (8, 9), "under way": (9, 10), "late": (17, 4), "later": (15, 6)}.items()}  # fmt: skip
+COLUMNS: list[tuple[str, str, tuple[Any, ...]]] = [
+    ("quality.file", "file_id = 1",
+     (1, "night", "xa", "xa/file 1", "dnb_tsv", day("2023-03-16"), MARCH["late"], "partly_accepted", None, "{}",
+      3, 2, 1, 0, 0, None)),
+    ("quality.file", "file_id = 3",
+     (3, "earlier", "xb", "the path", "dnb_tsv", day("2023-03-14"), MARCH["later"], "partly_accepted", None,
+      '{"a": 1}', 51, 40, 7, 4, 3, ["Naam"])),
+    ("quality.quarantined_row", "file_id = 1",
+     (1, "xa", "xa/file 1", 4, "unknown_branch", "reference", False, "unknown", "345", "77", "1", "O",
+      "2023-03-02 08:00:00", "2023-03-07 11:00:00", "2023-03-08 10:00:00", "2023-03-13 13:00:00")),
+    ("quality.quarantined_row", "row = 70",
+     (3, "xb", "the path", 70, "unknown_status", "arrival", False, "number", "item", "supplier", "pickup", "status",
+      "requested", "shipped", "received", "changed")),
+    ("quality.warning", "true", (1, "xa", "xa/file 1", 3, "missing_hour")),
+    ("quality.run", "run_id = 'earlier'", ("earlier", dt.datetime(2022, 12, 31, 10), day("2022-12-31"), False)),
+    ("quality.run", "run_id = 'night'", ("night", dt.datetime(2023, 1, 1), day("2023-03-18"), True)),
+    ("marts.under_way", "true",
+     ("Y", "sent", "xa", "ya", "X", "234", "CD", MARCH["under way"], 6, True, 1, 2, None, None)),
+    ("marts.fct_leg", "reservation_id = 'delivered'",
+     ("X", "delivered", "xb", "xa", "X", "delivered", "123", "BOEK", dt.datetime(2023, 3, 1, 8), MARCH["sent"],
+      MARCH["received"], dt.datetime(2023, 3, 10, 15), None, None, None, False, False, 47 / 24, 2, 169 / 24, 2, 2, 1,
+      3)),
+    ("marts.fct_delivery", "true",
+     (day("2023-03-08"), 2023, 3, "X", "delivered", "xb", "xa", "X", False, MARCH["sent"], MARCH["received"], 47 / 24,
+      2, 169 / 24, False, False, 1, 3)),
+    ("marts.feed_day", "branch = 'xa' AND file_id = 1",
+     ("xa", "X", day("2023-03-16"), "received", 1, MARCH["late"])),
+    ("marts.feed_day", "branch = 'xb' AND file_id = 3",
+     ("xb", "X", day("2023-03-14"), "received", 3, MARCH["later"])),
+    ("marts.parameter", "true", (2, 5, 1)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("relation", "which", "expected"), COLUMNS, ids=[f"{c[0]}: {c[1]}" for c in COLUMNS])
+def test_every_column_holds_what_it_says(
+    described: Warehouse, relation: str, which: str, expected: tuple[Any, ...]
+) -> None:
+    (found,) = described.rows(f"SELECT * FROM {relation} WHERE {which}")
+    assert list(found) == [pytest.approx(value) if isinstance(value, float) else value for value in expected]
+
+
+def test_a_published_figure_bears_its_source_and_completeness(described: Warehouse) -> None:
+    total = "SELECT value, completeness FROM kpi.value WHERE kpi = 'deliveries_total' AND dimension = 'total' "
+    ((computed, complete),) = described.rows(total + "AND year = 2023 AND month = 0")
+    assert 0 < complete < 1
+    assert described.rows("SELECT * FROM kpi.published") == [
+        (2023, "deliveries_total", 3, computed, computed - 3, complete, "report")
+    ]
+
+
+def test_the_definitions_are_those_of_the_contract(described: Warehouse) -> None:
+    world = World(PLAIN, day("2023-03-18"))
+    assert described.rows("SELECT * FROM kpi.definition ORDER BY position") == building.kpi_rows(world.reference())
+
+
+# ------------------------------------------------------------------------------------------- periods
+
+
+def test_what_is_under_way_in_two_organisations_counts_twice() -> None:
+    files = [File("xb", day("2023-03-13"))]
+    rows = [Row(1, "7", "01", pickup, "T", "2023-03-13 10:00", "2023-03-13 09:00") for pickup in ("1", "001")]
+    warehouse = Warehouse(World(PLAIN, day("2023-04-01"), files, rows))
+    assert warehouse.figure("in_transit", 2023) == 2
+
+
+def test_what_is_only_asked_for_happens_in_no_period() -> None:
+    files = [File("xa", day("2023-03-13"))]
+    rows = [
+        Row(1, "7", "01", "1", "A", "2023-03-13 10:00"),
+        Row(1, "8", "01", "1", "Z", "2023-03-13 10:00", closed="2023-03-13 10:00", reason="5"),
+        Row(1, "9", "1", "1", "O", "2023-03-13 10:00", received="2023-03-13 10:00"),
+    ]
+    warehouse = Warehouse(World(PLAIN, day("2023-04-01"), files, rows))
+    assert sorted(warehouse.states().values()) == ["cancelled", "local", "requested"]
+    assert warehouse.rows("SELECT * FROM marts.agg_delivery_period") == []
