@@ -593,6 +593,63 @@ def test_what_became_of_each_file(small: Warehouse) -> None:
     ]  # fmt: skip
 
 
+def test_what_a_figure_rests_on() -> None:
+    """Every column of one leg, and the part that each leg is listed under, in their order."""
+    monday, tuesday, friday = (dt.datetime(2023, 3, date, 10) for date in (6, 7, 10))
+    files = [File(branch, day("2023-03-11")) for branch in ("xb", "xa", "ya")]
+    rows = [
+        said(1, "none", "xb>xb", "A", "10 12:00"),
+        said(1, "fast", "xb>xa", "T", "09 12:00", "06 10:00", item="77"),
+        said(2, "slow", "xb>xa", "Z", "10 12:00", "06 10:00", "10 10:00", reason="8"),
+        said(2, "fast", "xb>xa", "O", "10 12:00", "06 10:00", "07 10:00", item="88"),
+        said(3, "away", "xa>ya", "O", "10 12:00", "", "07 10:00"),
+        said(1, "told", "xb>ya", "O", "10 12:00", "06 10:00", "07 10:00"),
+    ]
+    warehouse = Warehouse(World(PLAIN, day("2023-03-12"), files, rows))
+
+    def asked_for(kpi: str, **scope: str) -> list[tuple[Any, ...]]:
+        period = {"kpi": kpi, "year": 2023, "month": 3}
+        return warehouse.con.execute(*trace._statement("leg", period | dict.fromkeys(PARTS, "") | scope)).fetchall()
+
+    fast, slow, away = asked_for("deliveries_total", pickup_organisation="X") + asked_for("deliveries_x_to_y")
+    assert fast == ("", 1, "delivered", "fast", "77", "X", "xb", "xa", monday, "xb", "xb/file 1", 3, tuesday, None,
+                    "xa", "xa/file 2", 3)  # fmt: skip
+    assert slow == ("", 1, "delivered", "slow", "1", "X", "xb", "xa", monday, None, None, None, friday, None,
+                    "xa", "xa/file 2", 2)  # fmt: skip
+    assert away == ("", 1, "delivered", "away", "1", "Y", "xa", "ya", None, None, None, None, tuesday, None,
+                    "ya", "ya/file 3", 2)  # fmt: skip
+    (told,) = asked_for("unconfirmed")
+    assert told == ("", 1, "unconfirmed", "told", "1", "Y", "xb", "ya", monday, "xb", "xb/file 1", 4, None, tuesday,
+                    None, None, None)  # fmt: skip
+    parts = {
+        kpi: [(part, value, number) for part, value, _, number, *_ in asked_for(kpi, **scope)]
+        for kpi, scope in {
+            "lender_balance": {"branch": "xa"},
+            "within_transit_norm_pct": {},
+            "not_collected_pct": {},
+            "transit_transport_days_p90": {},
+            "transit_calendar_days_median": {},
+            "deliveries_supplied": {"branch": "xa"},
+            "deliveries_between_organisations": {},
+            "unannounced": {"pickup_branch": "xa"},
+        }.items()
+    }
+    assert parts == {
+        "lender_balance": [("supplied", 1, "away"), ("received", -1, "fast"), ("received", -1, "slow")],
+        "within_transit_norm_pct": [("within_norm", 1, "fast"), ("later", 0, "slow")],
+        "not_collected_pct": [("not_collected", 1, "slow"), ("other", 0, "away"), ("other", 0, "fast")],
+        "transit_transport_days_p90": [("", 4, "slow"), ("", 1, "fast")],
+        "transit_calendar_days_median": [("", 4, "slow"), ("", 1, "fast")],
+        "deliveries_supplied": [("", 1, "away")],
+        "deliveries_between_organisations": [("", 1, "away")],
+        "unannounced": [("", 1, "slow")],
+    }
+    sql, parameters = trace._statement("feed_day", {"year": 2023, "month": 3, "branch": "xb"})
+    feed = warehouse.con.execute(sql, parameters).fetchall()
+    assert feed[-1] == ("received", 1, "xb", dt.date(2023, 3, 11), "xb/file 1", dt.datetime(2023, 3, 11, 20))
+    assert {line[:3] for line in feed[:-1]} == {("missing", 0, "xb")}
+
+
 # ---------------------------------------------------------------------------------------------- the command line
 
 WRONG = [
