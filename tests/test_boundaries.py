@@ -572,7 +572,7 @@ def test_when_branches_are_open_and_what_their_codes_mean() -> None:
     periods = [
         period("xa", "1"),
         period("xb", "2", opened="2022-03-01", closed="2022-12-31"),
-        period("xb", "3", opened="2023-02-01"),
+        period("xb", "5", opened="2023-02-01"),
         period("xc", "8", form="koha_csv"),
         period("xc", "9", opened="2023-01-01", form="koha_csv"),
         period("ya", "2", opened="2023-02-10"),
@@ -604,9 +604,9 @@ def test_when_branches_are_open_and_what_their_codes_mean() -> None:
         ("1", "xa", "X", first, last),
         ("2", "xb", "X", first, day("2023-02-10")),
         ("2", "ya", "Y", day("2023-02-10"), last),
-        ("3", "xb", "X", first, last),
         ("4", "yb", "Y", first, last),
-        ("5", "yc", "Y", first, last),
+        ("5", "yc", "Y", first, day("2023-02-01")),
+        ("5", "xb", "X", day("2023-02-01"), last),
         ("6", "yc", "Y", first, last),
         ("8", "xc", "X", first, last),
         ("9", "xc", "X", first, last),
@@ -627,7 +627,7 @@ def test_when_branches_are_open_and_what_their_codes_mean() -> None:
         "closed_on, is_open FROM marts.dim_branch ORDER BY branch"
     ) == [
         ("xa", "xa 1", "X", "Org X", "town 1", "1", "dnb_tsv", None, None, True),
-        ("xb", "xb 3", "X", "Org X", "town 3", "3", "dnb_tsv", day("2022-03-01"), None, True),
+        ("xb", "xb 5", "X", "Org X", "town 5", "5", "dnb_tsv", day("2022-03-01"), None, True),
         ("xc", "xc 9", "X", "Org X", "town 9", "9", "koha_csv", None, None, True),
         ("ya", "ya 2", "Y", "Org Y", "town 2", "2", "dnb_tsv", day("2023-02-10"), None, True),
         ("yb", "yb 4", "Y", "Org Y", "town 4", "4", "dnb_tsv", None, day("2023-03-31"), False),

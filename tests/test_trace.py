@@ -447,6 +447,12 @@ TOLD_ROWS = [
     said(LATER, "two sides", "xb>xa", "T", D, A),
     said(XA, "kept", "xa>xa", "O", B, T, B),
     said(YA, "forgotten", "xb>ya", "O", B, T, B),
+    said(XA, "closed by name", ">xa", "Z", T, reason="5"),
+    said(XB, "closed by name", "xb>xa", "T", A, T),
+    said(XA, "closed by name", "xb>xa", "Z", B, reason="5"),
+    said(XB, "closes after all", "xb>xa", "T", A, T),
+    said(XA, "closes after all", "xb>xa", "T", B, T),
+    said(XA, "closes after all", ">xa", "Z", C, reason="5"),
 ]
 HELD = [(XA, 90, "unknown_status"), (OLD, 91, "unknown_status")]
 FATES = """
@@ -472,6 +478,10 @@ FATES = """
 1.21 two at once: no_supplier, xb>xa in_transit
 1.22 unknown: held by unknown_branch
 1.23 kept: counts as both, xa>xa local 10:00
+1.24 closed by name: no_supplier, xb>xa cancelled
+1.25 closed by name: counts as pickup, xb>xa cancelled
+1.26 closes after all: counts as pickup, xb>xa cancelled
+1.27 closes after all: closes, xb>xa cancelled
 1.90 None: held by unknown_status
 2.2 two sides: outvoted, xb>xa delivered 10:00, newer: xb/file 8, 2
 2.3 two sides: outvoted, xb>xa delivered 10:00, newer: xb/file 8, 2
@@ -484,6 +494,8 @@ FATES = """
 2.10 the one that was received last: counts as supplier, xb>xa in_transit
 2.11 the one that was requested last: counts as supplier, xb>xa requested
 2.12 two at once: counts as supplier, xb>xa in_transit
+2.13 closed by name: counts as supplier, xb>xa cancelled
+2.14 closes after all: counts as supplier, xb>xa cancelled
 3.2 closes, but for another organisation: counts as pickup, xb>ya in_transit
 3.3 the one that was sent last: counts as supplier, ya>xa in_transit
 3.4 the one that was received last: counts as supplier, ya>xa unconfirmed
@@ -573,18 +585,18 @@ def test_what_became_of_each_file(small: Warehouse) -> None:
     }
     assert list(told) == [14, 13, 12, 11, 8, 7, 6, 5, 4, 3, 2, 1]
     assert told == {
-        1: ("partly_accepted", None, 23, 21, 2, 0, 0, None),
-        2: ("accepted", None, 11, 11, 0, 0, 0, None),
+        1: ("partly_accepted", None, 27, 25, 2, 0, 0, None),
+        2: ("accepted", None, 13, 13, 0, 0, 0, None),
         3: ("unpublished", None, 7, 7, 0, 0, 0, None),
         4: ("superseded", None, 3, 1, 2, 0, 0, "xa/file 5"),
         5: ("accepted", None, 1, 1, 0, 0, 0, None),
         6: ("accepted", None, 1, 1, 0, 0, 0, None),
         7: ("rejected", "broken_archive", 0, 0, 0, 0, 0, None),
         8: ("accepted", None, 1, 1, 0, 0, 0, None),
-        11: ("skipped", None, 23, 21, 2, 0, 0, "xa/file 1"),
-        12: ("skipped", None, 23, 21, 2, 0, 0, "xa/file 1"),
-        13: ("skipped", None, 23, 21, 2, 0, 0, None),
-        14: ("unpublished", None, 23, 22, 1, 0, 0, None),
+        11: ("skipped", None, 27, 25, 2, 0, 0, "xa/file 1"),
+        12: ("skipped", None, 27, 25, 2, 0, 0, "xa/file 1"),
+        13: ("skipped", None, 27, 25, 2, 0, 0, None),
+        14: ("unpublished", None, 27, 26, 1, 0, 0, None),
     }
     first = found[-1]
     names = ["path_key", "file", "branch", "format", "export_date", "arrived_at", "detail"]
