@@ -68,6 +68,8 @@ BEYOND = tuple(
         "what_is_under_way",
         "what_is_only_asked_for",
         "when_branches_are_open",
+        "a_code_means",
+        "files_rank_by",
         "how_long_a_short_way",
         "a_leg_that_its_supplier",
     )

@@ -670,3 +670,28 @@ def test_a_leg_that_its_supplier_closed_bears_when_and_why() -> None:
     assert warehouse.rows("SELECT state, closed_at, close_reason FROM marts.fct_leg") == [
         ("cancelled", dt.datetime(2023, 3, 15, 9), "6")
     ]
+
+
+def test_a_code_means_the_branch_that_opened_with_it_last() -> None:
+    """Of two that opened at once the later by name; one without a date was there before all others."""
+    periods = [period("xc", "1"), period("xa", "1", opened="2022-05-01"), period("xb", "2"), period("xa", "2")]
+    warehouse = Warehouse(World(periods, day("2023-04-11")))
+    first, last = day("0001-01-01"), day("9999-12-31")
+    assert warehouse.rows("SELECT * FROM staging.branch_code ORDER BY ALL") == [
+        ("1", "xa", "X", day("2022-05-01"), last),
+        ("1", "xc", "X", first, day("2022-05-01")),
+        ("2", "xa", "X", first, first),
+        ("2", "xb", "X", first, last),
+    ]
+
+
+def test_files_rank_by_their_date_and_arrival_however_they_are_stored() -> None:
+    dates = ["2023-03-15", "2023-03-14", "2023-03-14", "2023-03-14", "2023-03-13"]
+    files = [File("xa", day(date), format=f"format {i}") for i, date in enumerate(dates)]
+    warehouse = Warehouse(World(PLAIN, day("2023-04-11"), files))
+    for order in ("file_id DESC", "hash(file_id)"):
+        warehouse.con.execute(f"CREATE OR REPLACE TABLE bronze.stored AS FROM bronze.file ORDER BY {order}")
+        warehouse.con.execute("DELETE FROM bronze.file; INSERT INTO bronze.file FROM bronze.stored")
+        building.create_models(warehouse.con)
+        ranks = warehouse.rows("SELECT file_id FROM staging.file ORDER BY file_rank")
+        assert [number for (number,) in ranks] == [5, 2, 3, 4, 1]
