@@ -259,7 +259,7 @@ def test_every_check_has_a_fault() -> None:
     assert {check for check, _, _ in FAULTS} == {path.stem for path in CHECKS.glob("*.sql")}
 
 
-@pytest.mark.parametrize(("check", "fault", "sql"), FAULTS, ids=[fault for _, fault, _ in FAULTS])
+@pytest.mark.parametrize(("check", "fault", "sql"), FAULTS, ids=[f"{check}: {fault}" for check, fault, _ in FAULTS])
 def test_a_fault_makes_its_check_fail_and_no_other(warehouse: Warehouse, check: str, fault: str, sql: str) -> None:
     warehouse.con.execute(sql)
     found = failing(warehouse, list(gates.check_suites().values()))

@@ -816,6 +816,10 @@ STATES: dict[str, tuple[list[Row], dict[tuple[str, str], str]]] = {
         {("X", "xb"): "delivered"},
     ),
     "from the own shelf": ([says("xa", "xa>xa", "O", "09:00", "", RECEIVED)], {("X", "xa"): "local"}),
+    "from the own shelf, told twice": (
+        [says("xa", "xa>xa", "A", "08:00"), says("xa", "xa>xa", "O", "09:00", "", RECEIVED)],
+        {("X", "xa"): "local"},
+    ),
     "another supplier took over": (
         [
             says("xb", "xb>xa", "A", "08:00"),
