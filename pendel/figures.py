@@ -457,6 +457,73 @@ def quarantine(places: Places) -> list[dict[str, Any]]:
     return rows
 
 
+def morning(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """What the morning page tells besides the last run, of the warehouse that `con` is open on.
+
+    `as_of`; `names` and `organisations` (branch → name, organisation); `feed` (branch, export_date, state, rows), four
+    weeks of it; `lanes`, the rows of marts.lane_usual; `under_way` (pickup_branch, by transport days since the sending:
+    fresh 0 and 1, due 2, late from 3 on, overdue, unknown; oldest: the first day of sending); `days` (date, delivered,
+    mean of seven days) of eight weeks; `this_year`: deliveries of the year of the day before the run.
+    """
+    run = dicts(con, "SELECT run_id, as_of FROM quality.run WHERE is_this_run")[0]
+    lanes = dicts(con, "SELECT * FROM marts.lane_usual ORDER BY supplying_branch, pickup_branch")
+    return {
+        **run,
+        "names": dict(con.execute("SELECT branch, name FROM marts.dim_branch ORDER BY name").fetchall()),
+        "organisations": dict(con.execute("SELECT branch, organisation FROM marts.dim_branch").fetchall()),
+        "feed": dicts(
+            con,
+            """
+            SELECT d.branch, d.export_date, d.state, coalesce(f.rows_read, 0) AS rows
+            FROM marts.feed_day AS d
+            LEFT JOIN quality.file AS f ON d.file_id = f.file_id
+            WHERE d.export_date >= $as_of::DATE - 28
+            ORDER BY d.export_date, d.branch
+            """,
+            {"as_of": run["as_of"]},
+        ),
+        "lanes": lanes,
+        "under_way": dicts(
+            con,
+            """
+            SELECT
+                pickup_branch,
+                count(*) FILTER (in_transit_transport_days <= 1) AS fresh,
+                count(*) FILTER (in_transit_transport_days = 2) AS due,
+                count(*) FILTER (in_transit_transport_days >= 3 AND NOT is_overdue) AS late,
+                count(*) FILTER (is_overdue) AS overdue,
+                count(*) FILTER (in_transit_transport_days IS NULL) AS unknown,
+                min(shipped_at)::DATE AS oldest
+            FROM marts.under_way
+            GROUP BY pickup_branch
+            ORDER BY overdue DESC, late DESC, pickup_branch
+            """,
+        ),
+        "days": dicts(
+            con,
+            """
+            WITH day AS (
+                SELECT d.date, d.holiday, coalesce(sum(l.delivered), 0)::INTEGER AS delivered
+                FROM marts.dim_date AS d
+                LEFT JOIN marts.agg_lane_day AS l ON d.date = l.date
+                WHERE d.date BETWEEN $as_of::DATE - 63 AND $as_of::DATE - 1
+                GROUP BY d.date, d.holiday
+            )
+            SELECT *, avg(delivered) OVER (ORDER BY date ROWS 6 PRECEDING) AS mean
+            FROM day
+            QUALIFY row_number() OVER (ORDER BY date DESC) <= 56
+            ORDER BY date
+            """,
+            {"as_of": run["as_of"]},
+        ),
+        "this_year": con.execute(
+            "SELECT max(value)::INTEGER FROM kpi.value WHERE kpi = 'deliveries_total' AND dimension = 'total' "
+            "AND month = 0 AND year = year(?::DATE - 1)",
+            [run["as_of"]],
+        ).fetchall()[0][0],
+    }
+
+
 def query(places: Places, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Run one read-only statement on the published warehouse: column names and rows.
 

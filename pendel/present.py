@@ -238,28 +238,28 @@ def figures_workbook(found: dict[str, Any], by: str) -> bytes:
     return out.getvalue()
 
 
-def _needs(branch: dict[str, Any]) -> str:
+def needs(branch: dict[str, Any]) -> str:
     """What a branch needs, in words; '' when nothing."""
-    needs = []
+    found = []
     if branch["files_rejected"]:
-        needs.append(counted("{n} file rejected", "{n} files rejected", branch["files_rejected"]))
+        found.append(counted("{n} file rejected", "{n} files rejected", branch["files_rejected"]))
     if branch["missing"] and not branch["arrived"]:
-        needs.append(_("no export at all ({n} expected)").format(n=number(branch["missing"])))
+        found.append(_("no export at all ({n} expected)").format(n=number(branch["missing"])))
     elif branch["missing"]:
         days = ", ".join(date(day) for day in branch["missing_dates"])
         more = ", …" if branch["missing"] > len(branch["missing_dates"]) else ""
         text = counted("{n} export missing", "{n} exports missing", branch["missing"])
-        needs.append(f"{text} ({days}{more})")
+        found.append(f"{text} ({days}{more})")
     if branch["rows_held"]:
-        needs.append(counted("{n} row held", "{n} rows held", branch["rows_held"]))
+        found.append(counted("{n} row held", "{n} rows held", branch["rows_held"]))
     if branch["unconfirmed"]:
-        needs.append(counted("{n} receipt unconfirmed", "{n} receipts unconfirmed", branch["unconfirmed"]))
+        found.append(counted("{n} receipt unconfirmed", "{n} receipts unconfirmed", branch["unconfirmed"]))
     if branch["late"]:
-        needs.append(counted("{n} export late", "{n} exports late", branch["late"]))
-    return ", ".join(needs)
+        found.append(counted("{n} export late", "{n} exports late", branch["late"]))
+    return ", ".join(found)
 
 
-def _verdict(run: RunResult) -> str:
+def verdict(run: RunResult) -> str:
     """The run in one sentence."""
     if run.error:
         return _("The run of {date} broke off ({error}); the warehouse of before stays published.").format(
@@ -273,7 +273,7 @@ def _verdict(run: RunResult) -> str:
         )
     if not arrived(run.summary):
         return _("No export that can be used has arrived yet. Are the exports in the raw folder?")
-    count = sum(1 for b in run.summary["branches"] if _needs(b) and (b["files_rejected"] or b["missing"]
+    count = sum(1 for b in run.summary["branches"] if needs(b) and (b["files_rejected"] or b["missing"]
                 or b["rows_held"] or b["unconfirmed"]))  # fmt: skip
     if needs_attention(run, run.summary) and count:
         return counted("Published; {n} branch needs attention.", "Published; {n} branches need attention.", count)
@@ -299,7 +299,7 @@ def status_view(run: RunResult) -> RenderableType:
     when = _("Run of {date} {time}, as of {as_of}").format(
         date=date(started.date()), time=f"{started:%H:%M}", as_of=date(run.as_of)
     )
-    parts: list[RenderableType] = [Text(_verdict(run), style="bold"), Text(when)]
+    parts: list[RenderableType] = [Text(verdict(run), style="bold"), Text(when)]
     parts += [
         Text(_("held back by: {check}").format(check=check_name(check)), style="red") for check in run.held_back_by
     ]
@@ -332,10 +332,10 @@ def status_view(run: RunResult) -> RenderableType:
     for name in (_("branch"), _("exports"), _("last export"), _("needs")):
         table.add_column(name, justify="right" if name == _("exports") else "left")
     for b in sums["branches"]:
-        needs = _needs(b)
+        asked = needs(b)
         table.add_row(
             b["name"], f"{number(b['arrived'])}/{number(b['expected'])}", date(b["last_export"]),
-            Text(needs or _("nothing"), style="yellow" if needs else "green"),
+            Text(asked or _("nothing"), style="yellow" if asked else "green"),
         )  # fmt: skip
     parts.append(table)
     parts += [Text(line) for line in _corrections(sums)]
@@ -425,14 +425,14 @@ def run_markdown(run: RunResult, lang: str) -> str:
     before = language()
     set_language(lang)
     try:
-        lines = [f"# {_verdict(run)}", ""]
+        lines = [f"# {verdict(run)}", ""]
         lines += [f"- **{_('held back by: {check}').format(check=check_name(check))}**" for check in run.held_back_by]
         lines += [f"- {_('warning: {check}').format(check=check_name(check))}" for check in run.warnings]
         lines += [f"- **{_('could not be read: {branch}').format(branch=b)}**" for b in run.failed_branches]
         lines += [f"  - {drift_sentence(item)}" for item in run.summary["drift"]]
         branches = [
             [b["name"], b["organisation"], f"{number(b['arrived'])}/{number(b['expected'])}", date(b["last_export"]),
-             _needs(b) or _("nothing")]
+             needs(b) or _("nothing")]
             for b in run.summary["branches"]
         ]  # fmt: skip
         lines += ["", f"## {_('Branches')}", ""]
