@@ -412,16 +412,47 @@ def kpi(places: Places, year: int | None, month: int | None, by: str, form: str)
     elif form == "md":
         click.echo(present.figures_markdown(found, by), nl=False)
     elif form == "xlsx":
-        content = present.figures_workbook(found, by)
-        if sys.stdout.isatty():
-            name = f"pendel-{found['year']}{f'-{month:02}' if month else ''}{'' if by == 'total' else f'-{by}'}.xlsx"
-            Path(name).write_bytes(content)
-            click.echo(_("Written: {file}").format(file=name))
-        else:
-            sys.stdout.buffer.write(content)
+        name = f"pendel-{found['year']}{f'-{month:02}' if month else ''}{'' if by == 'total' else f'-{by}'}.xlsx"
+        _write_workbook(present.figures_workbook(found, by), name)
     else:
         note = _(present.SIMULATED) if _is_simulated(places) else ""
         _show(present.figures_table(found, by, note, figures.branch_names(places)))
+
+
+def _write_workbook(content: bytes, name: str) -> None:
+    """To where the output is sent; from a terminal, to a file of this name."""
+    if sys.stdout.isatty():
+        Path(name).write_bytes(content)
+        click.echo(_("Written: {file}").format(file=name))
+    else:
+        sys.stdout.buffer.write(content)
+
+
+@cli.command()
+@click.option("--branch", metavar="BRANCH", help="The list of this branch alone, by its code or name.")
+@_format("table", "csv", "xlsx", "json")
+@with_places
+def overdue(places: Places, branch: str | None, form: str) -> None:
+    """List by branch the items that should have arrived or left, the longest waiting first.
+
+    And the receipts that the pick-up branch did not confirm. What turns up leaves the list by itself. The csv is as
+    Excel opens it; a workbook (xlsx) goes to a file in this folder, or to where the output is sent.
+    """
+    from pendel import figures, present
+
+    items = figures.search_items(places, branch)
+    names, day = figures.branch_names(places), figures.as_of(places)
+    if form == "json":
+        _print_json({"as_of": str(day), "items": items})
+    elif form == "csv":
+        click.echo(present.as_excel_csv(*present.search_lines(items, names)), nl=False)
+    elif form == "xlsx":
+        _write_workbook(
+            present.as_workbook(_("Search list"), *present.search_lines(items, names)), f"pendel-overdue-{day}.xlsx"
+        )
+    else:
+        note = _(present.SIMULATED) if _is_simulated(places) else ""
+        _show(present.search_view(items, day, note, names))
 
 
 @cli.command()

@@ -21,6 +21,8 @@ from pendel.places import Places, UserError
 
 FILE_STATES = ["accepted", "partly_accepted", "rejected", "superseded", "skipped"]
 LEG_STATES = ["requested", "in_transit", "delivered", "local", "unconfirmed", "cancelled", "superseded"]
+TASKS = ["deliver_export", "register_receipt", "find_at_pickup", "find_at_supplier", "send"]
+"""What a branch can be asked on its search list, in this order."""
 WHOLE_UNITS = {"reservations", "balance"}
 """Units whose values are whole numbers."""
 
@@ -386,6 +388,52 @@ def quarantine(places: Places) -> list[dict[str, Any]]:
     for row in rows:
         row["detail"] = json.loads(row["detail"])
     return rows
+
+
+def search_items(places: Places, branch: str | None = None) -> list[dict[str, Any]]:
+    """What branches must look for, send, deliver or register (`marts.search_item`), by branch and task, the longest
+    waiting first; of all branches, or of one by its code or name.
+
+    Each item has the columns of the relation, the branch's `name`, and of both sides' rows the file
+    (`supplier_file`, `pickup_file`) and the day of its export (`supplier_export_date`, `pickup_export_date`).
+    Raises UserError for a branch that is not in the register, NoFigures when nothing was published yet.
+    """
+    with published(places) as con:
+        known = con.execute("SELECT branch, name FROM marts.dim_branch ORDER BY branch").fetchall()
+        wanted = [code for code, name in known if branch and branch.lower() in (code.lower(), name.lower())]
+        if branch is not None and not wanted:
+            raise UserError(
+                "{text} is not in the register. There are: {known}.",
+                text=branch,
+                known=", ".join(code for code, _name in known),
+            )
+        return _dicts(
+            con,
+            """
+            SELECT
+                b.name, i.*,
+                s.file AS supplier_file, s.export_date AS supplier_export_date,
+                p.file AS pickup_file, p.export_date AS pickup_export_date
+            FROM marts.search_item AS i
+            JOIN marts.dim_branch AS b ON i.branch = b.branch
+            LEFT JOIN quality.file AS s ON i.supplier_file_id = s.file_id
+            LEFT JOIN quality.file AS p ON i.pickup_file_id = p.file_id
+            WHERE len($wanted) = 0 OR i.branch IN (SELECT unnest($wanted))
+            ORDER BY
+                b.name, list_position($tasks, i.task), i.waiting_transport_days DESC, i.since, i.pickup_organisation,
+                i.reservation_id, i.supplying_branch
+            """,
+            {"wanted": wanted, "tasks": TASKS},
+        )
+
+
+def as_of(places: Places) -> dt.date:
+    """The day that the run whose warehouse is published took for today. Raises NoFigures when there is none."""
+    with published(places) as con:
+        found = con.execute("SELECT as_of FROM quality.run WHERE is_this_run").fetchone()
+    assert found is not None
+    day: dt.date = found[0]
+    return day
 
 
 def query(places: Places, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:

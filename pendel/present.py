@@ -135,6 +135,28 @@ def as_csv(names: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     return out.getvalue()
 
 
+def as_excel_csv(names: Sequence[str], lines: Sequence[Sequence[Any]]) -> bytes:
+    """CSV as a Dutch Excel opens it at a double click: UTF-8 with a byte order mark, semicolons, decimal commas, dates
+    as 31-12-2023; a text that it would take for a formula gets an apostrophe before it.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=";")
+    writer.writerow(names)
+    for line in lines:
+        writer.writerow([_excel_cell(cell) for cell in line])
+    return out.getvalue().encode("utf-8-sig")
+
+
+def _excel_cell(cell: Any) -> Any:
+    if isinstance(cell, float):
+        return f"{cell:.6f}".rstrip("0").rstrip(".").replace(".", ",")
+    if isinstance(cell, dt.date):
+        return f"{cell:%d-%m-%Y}"
+    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")):
+        return "'" + cell
+    return cell
+
+
 def as_markdown(names: Sequence[str], lines: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
     """A Markdown table."""
     rows = [names, ["---:" if right else "---" for right in numeric], *lines]
@@ -159,24 +181,32 @@ def figures_markdown(found: dict[str, Any], by: str) -> str:
 
 def figures_workbook(found: dict[str, Any], by: str) -> bytes:
     """Key figures as an Excel workbook, numbers as numbers."""
+    return as_workbook(_("Key figures"), *_flat(found, by), plain=("year", "month"))
+
+
+def as_workbook(title: str, names: Sequence[str], lines: Sequence[Sequence[Any]], plain: Sequence[str] = ()) -> bytes:
+    """A flat table as an Excel workbook of one sheet: numbers as numbers, dates as dates, all else as text.
+
+    `plain`: columns whose numbers are no quantities.
+    """
     import xlsxwriter
 
     out = io.BytesIO()
     options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
     with xlsxwriter.Workbook(out, options) as book:
-        sheet = book.add_worksheet(_("Key figures"))
+        sheet = book.add_worksheet(title)
         bold, whole = book.add_format({"bold": True}), book.add_format({"num_format": "#,##0"})
-        decimal = book.add_format({"num_format": "#,##0.0"})
-        names, lines = _flat(found, by)
+        decimal, day = book.add_format({"num_format": "#,##0.0"}), book.add_format({"num_format": "dd-mm-yyyy"})
         for column, name in enumerate(names):
             sheet.write_string(0, column, name, bold)
         for row, line in enumerate(lines, 1):
             for column, cell in enumerate(line):
                 if isinstance(cell, str):
                     sheet.write_string(row, column, cell)
+                elif isinstance(cell, dt.date):
+                    sheet.write_datetime(row, column, dt.datetime.combine(cell, dt.time()), day)
                 elif cell is not None:
-                    plain = names[column] in ("year", "month")
-                    form = None if plain else whole if isinstance(cell, int) else decimal
+                    form = None if names[column] in plain else whole if isinstance(cell, int) else decimal
                     sheet.write_number(row, column, cell, form)
         sheet.freeze_panes(1, 0)
         sheet.autofilter(0, 0, len(lines), len(names) - 1)
@@ -416,6 +446,84 @@ def quarantine_view(held: Sequence[dict[str, Any]]) -> RenderableType:
     for item in held:
         row = _("whole file") if item["row"] is None else str(item["row"])
         table.add_row(item["branch"], item["file"], row, message(item["rule"], item["detail"]))
+    return table
+
+
+def task_text(task: str) -> str:
+    """What a branch must do, and why, in one sentence: the heading of a part of its search list."""
+    return {
+        "deliver_export": _(
+            "Received by the supplying branch's word; the own export of that day is not there: deliver it."
+        ),
+        "register_receipt": _(
+            "Received by the supplying branch's word, and not in the own export: see if it is there, and register it."
+        ),
+        "find_at_pickup": _("Should have arrived: look in the crates, at the pick-up shelf and among the returns."),
+        "find_at_supplier": _("Sent, and never arrived: look on the shelf and in the crates that are to leave."),
+        "send": _("Asked for, and not sent: look on the shelf and send it, or report that it is not there."),
+    }[task]
+
+
+def _told(item: dict[str, Any], side: str) -> str:
+    """What a side tells of an item on a search list, and by which row of its export."""
+    if item[f"{side}_row"] is None:
+        return _("no row")
+    words = _("not received")
+    if side == "supplier":
+        words = {"send": _("not sent"), "deliver_export": _("received"), "register_receipt": _("received")}.get(
+            item["task"], _("sent")
+        )
+    exported = item[f"{side}_export_date"]
+    return f"{words}\n{_('{date} row {row}').format(date=date(exported), row=item[f'{side}_row'])}"
+
+
+def search_lines(items: Sequence[dict[str, Any]], names: Mapping[str, str]) -> tuple[list[str], list[list[Any]]]:
+    """Search lists as a flat table, one line an item and task."""
+    header = [_("branch"), _("what to do"), _("transport days"), _("since"), _("barcode"), _("reservation"),
+              _("material type"), _("supplying branch"), _("pick-up branch"), _("file of the supplying branch"),
+              _("row there"), _("file of the pick-up branch"), _("row in it"), _("export of")]  # fmt: skip
+    lines = [
+        [item["name"], task_text(item["task"]), item["waiting_transport_days"], item["since"], item["item_barcode"],
+         item["reservation_id"], item["material_type"], names[item["supplying_branch"]], names[item["pickup_branch"]],
+         item["supplier_file"], item["supplier_row"], item["pickup_file"], item["pickup_row"],
+         item["told_by_export_of"]]
+        for item in items
+    ]  # fmt: skip
+    return header, lines
+
+
+def search_view(items: Sequence[dict[str, Any]], day: dt.date, note: str, names: Mapping[str, str]) -> RenderableType:
+    """Search lists as `pendel overdue` shows them: by branch and by what it must do, in 80 columns."""
+    parts: list[RenderableType] = []
+    for branch in dict.fromkeys(item["branch"] for item in items):
+        mine = [item for item in items if item["branch"] == branch]
+        title = _("Search list of {branch}, {date}").format(branch=mine[0]["name"], date=date(day))
+        parts.append(Text(f"{title}: {counted('{n} item', '{n} items', len(mine))}", style="bold"))
+        if note:
+            parts.append(Text(note))
+        for task in dict.fromkeys(item["task"] for item in mine):
+            parts += ["", Text(task_text(task)), _search_table(task, [i for i in mine if i["task"] == task], names)]
+        parts.append("")
+    return Group(*parts) if parts else Text(_("There is nothing to look for."), style="green")
+
+
+def _search_table(task: str, items: Sequence[dict[str, Any]], names: Mapping[str, str]) -> Table:
+    other, side = (
+        ("pickup_branch", _("to")) if task in ("find_at_supplier", "send") else ("supplying_branch", _("from"))
+    )
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(_("days, since"), justify="right")
+    for name in (_("item, reservation"), side, _("supplying branch tells"), _("pick-up branch tells")):
+        table.add_column(name, overflow="fold")
+    for item in items:
+        pickup = _told(item, "pickup")
+        if task == "deliver_export" and item["told_by_export_of"]:
+            pickup = _("export of {date} is not there").format(date=date(item["told_by_export_of"]))
+        table.add_row(
+            f"{number(item['waiting_transport_days'])}\n{date(item['since'])}",
+            f"{item['item_barcode'] or '–'}\n{item['reservation_id']}",
+            names[item[other]], _told(item, "supplier"), pickup,
+        )  # fmt: skip
     return table
 
 

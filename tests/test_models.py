@@ -280,6 +280,7 @@ class Leg:
     item: str | None
     closed: dt.datetime | None
     reason: str | None
+    requested: dt.datetime | None
     evidence: tuple[int | None, ...]  # file and row of the supplier's side, then of the pick-up branch's
 
 
@@ -463,6 +464,7 @@ class Naive:
             item=(sender.row.item or authority.row.item) or None,
             closed=closed,
             reason=reason or None,
+            requested=requested,
             evidence=tuple(
                 value
                 for side in (sending, receiving)
@@ -584,6 +586,51 @@ class Naive:
                             put("lane", parts, self._figures(mine, is_current), complete([a, b]))
         return found
 
+    def search_items(self) -> set[tuple[Any, ...]]:
+        """(branch, task, the leg's key, since, days waiting, export that should tell it, its state)."""
+        found = set()
+        feed = self.feed()
+        for leg in self.legs:
+            since = {"in_transit": leg.shipped, "requested": leg.requested, "unconfirmed": leg.unconfirmed}.get(
+                leg.state
+            )
+            if since is None or not leg.supplier:
+                continue
+            days = self.waiting(since.date(), [leg.supplier, leg.pickup])
+            exports: list[tuple[dt.date | None, str | None]] = [(None, None)]
+            limit = self.world.parameters
+            tasks = []
+            if leg.state == "unconfirmed":
+                later = [date for branch, date in feed if branch == leg.pickup and date >= since.date()]
+                if later:
+                    exports = [(min(later), feed[leg.pickup, min(later)])]
+                is_there = exports[0][1] in ("received", "late")
+                tasks = [(leg.pickup, "register_receipt" if is_there else "deliver_export")]
+            elif leg.state == "in_transit" and days > limit.overdue_after_transport_days:
+                tasks = [(leg.supplier, "find_at_supplier"), (leg.pickup, "find_at_pickup")]
+            elif leg.state == "requested" and days > limit.unsent_after_transport_days:
+                tasks = [(leg.supplier, "send")]
+            for branch, task in tasks:
+                key = (leg.organisation, leg.number, leg.supplier)
+                found.add((branch, task, *key, since.date(), days, *exports[0]))
+        return found
+
+    def waiting(self, since: dt.date, ends: list[str]) -> int:
+        """The transport days after a day, up to that of the run, on which both ends were open."""
+        first = self.first_day()
+        step = 1 if since <= self.world.as_of else -1
+        between = [min(since, self.world.as_of) + i * DAY for i in range(1, abs((self.world.as_of - since).days) + 1)]
+        return step * sum(
+            date >= first and is_working_day(date) and (step < 0 or all(self.is_open(end, date) for end in ends))
+            for date in between
+        )
+
+    def first_day(self) -> dt.date:
+        """1 January of the first year of which anything is known but requests: where counting days begins."""
+        years = [f.date.year for f in self.world.files if f.date] + [self.world.as_of.year]
+        years += [moment.year for row in self.world.rows for moment in (at(row.shipped), at(row.received)) if moment]
+        return dt.date(min(years), 1, 1)
+
     def _counts_in(self, leg: Leg, year: int, month: int) -> bool:
         moments = {
             "delivered": leg.received,
@@ -630,6 +677,7 @@ LEG_COLUMNS = (
     "pickup_organisation, reservation_id, supplying_branch, pickup_branch, supplying_organisation, state, shipped_at, "
     "received_at, unconfirmed_received_at, is_unannounced, is_not_collected, transit_calendar_days, "
     "transit_transport_days, fill_days, in_transit_transport_days, item_barcode, closed_at, close_reason, "
+    "requested_at, "
     "supplier_file_id, supplier_row, pickup_file_id, pickup_row"
 )
 
@@ -656,6 +704,13 @@ def assert_same(warehouse: Warehouse, naive: Naive) -> None:
     overdue = sum(leg.so_far is not None and leg.so_far > longest for leg in in_transit)
     counted = "SELECT count(*), count(*) FILTER (is_overdue) FROM marts.under_way"
     assert warehouse.rows(counted) == [(len(in_transit), overdue)]
+
+    listed = warehouse.rows(
+        "SELECT branch, task, pickup_organisation, reservation_id, supplying_branch, since, waiting_transport_days, "
+        "told_by_export_of, told_by_export_state FROM marts.search_item"
+    )
+    assert set(listed) == naive.search_items()
+    assert len(listed) == len(set(listed))
 
     held = warehouse.rows("SELECT file_id, row, rule FROM quality.quarantined_row WHERE stage = 'reference'")
     assert {(file_id, row): rule for file_id, row, rule in held} == naive.held
