@@ -146,6 +146,60 @@ def key_figures(places: Places, year: int | None, month: int | None, by: str) ->
     }
 
 
+def lanes(places: Places, year: int | None, month: int | None) -> dict[str, Any]:
+    """How each lane did in a period (`kpi.lane`), the busiest first: `year`, `month`, `norm` (transport days) and
+    `lanes`, each the columns of the relation. Without a year: the newest there is.
+
+    Raises NoFigures when there is nothing of that period.
+    """
+    with published(places) as con:
+        found = _dicts(
+            con,
+            """
+            SELECT l.* EXCLUDE (year, month)
+            FROM kpi.lane AS l
+            WHERE l.year = coalesce($year, (SELECT max(year) FROM kpi.lane)) AND l.month = $month
+            ORDER BY l.delivered DESC, l.supplying_branch, l.pickup_branch
+            """,
+            {"year": year, "month": month or 0},
+        )
+        newest = con.execute("SELECT max(year) FROM kpi.lane").fetchone()
+        norm = con.execute("SELECT transit_norm_transport_days FROM marts.parameter").fetchone()
+    assert newest is not None
+    assert norm is not None
+    year = year or newest[0]
+    if not found:
+        period = f"{year}-{month:02}" if month else str(year or "")
+        raise NoFigures("There are no figures of {period}: no exports of it were taken in.", period=period)
+    return {"year": year, "month": month, "norm": norm[0], "lanes": [_rounded(lane) for lane in found]}
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
+
+
+def lending_balances(places: Places, year: int | None, month: int | None) -> dict[str, Any]:
+    """What each branch lent and borrowed in a period (`kpi.value`), the largest balance first: `year`, `month` and
+    `branches`, each with `branch`, `supplied`, `received`, `balance`. The balances add up to zero.
+
+    Raises NoFigures when there is nothing of that period.
+    """
+    found = key_figures(places, year, month, "branch")
+    branches: dict[str, dict[str, Any]] = {}
+    parts = {"deliveries_supplied": "supplied", "deliveries_total": "received", "lender_balance": "balance"}
+    for item in found["kpis"]:
+        if item["id"] in parts:
+            code = item["dimension"]["branch"]
+            branches.setdefault(code, {"branch": code})[parts[item["id"]]] = item["value"]
+    ordered = sorted(branches.values(), key=lambda branch: (-branch["balance"], branch["branch"]))
+    names = ("branch", "supplied", "received", "balance")
+    return {
+        "year": found["year"],
+        "month": month,
+        "branches": [{name: branch[name] for name in names} for branch in ordered],
+    }
+
+
 def branch_names(places: Places) -> dict[str, str]:
     """Branch → its name, for people to read."""
     with published(places) as con:

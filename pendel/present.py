@@ -511,9 +511,9 @@ def _search_table(task: str, items: Sequence[dict[str, Any]], names: Mapping[str
     other, side = (
         ("pickup_branch", _("to")) if task in ("find_at_supplier", "send") else ("supplying_branch", _("from"))
     )
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(_("days, since"), justify="right")
-    for name in (_("item, reservation"), side, _("supplying branch tells"), _("pick-up branch tells")):
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    table.add_column(_("days"), justify="right")
+    for name in (_("item"), side, _("supplying side"), _("pick-up side")):
         table.add_column(name, overflow="fold")
     for item in items:
         pickup = _told(item, "pickup")
@@ -525,6 +525,104 @@ def _search_table(task: str, items: Sequence[dict[str, Any]], names: Mapping[str
             names[item[other]], _told(item, "supplier"), pickup,
         )  # fmt: skip
     return table
+
+
+def _period(year: int, month: int | None) -> str:
+    return f"{month_name(month)} {year}" if month else str(year)
+
+
+def _lane_cells(lane: dict[str, Any], names: Mapping[str, str]) -> list[str]:
+    change = lane["delivered_change_pct"]
+    sign = "+" if change is not None and change > 0 else ""
+    still = number(lane["still_in_transit"])
+    return [
+        _lane(lane["supplying_branch"], lane["pickup_branch"], names), number(lane["delivered"]),
+        sign + number(change, "pct"), number(lane["transit_transport_days_median"], "transport_days"),
+        number(lane["transit_transport_days_p90"], "transport_days"), number(lane["within_transit_norm_pct"], "pct"),
+        still, number(lane["still_overdue"]),
+    ]  # fmt: skip
+
+
+def _lane_header() -> list[str]:
+    return [_("lane"), _("volume"), _("change"), "50 %", "90 %", _("in time"), _("not in"),
+            _("overdue")]  # fmt: skip
+
+
+def _lane_notes(found: dict[str, Any]) -> list[str]:
+    year, month = found["lanes"][0]["compared_year"], found["lanes"][0]["compared_month"]
+    if year is None:
+        text = _(
+            "Transport days within which half and nine in ten arrived; in time: within {norm}. There is no earlier "
+            "period to compare with."
+        )
+    else:
+        text = _(
+            "Transport days within which half and nine in ten arrived; in time: within {norm}. Change: deliveries per "
+            "transport day, against {before}."
+        )
+    return [
+        text.format(norm=found["norm"], before=_period(year, month)),
+        _("Not in: sent in this period and not yet received, part of it overdue; no other figure counts them."),
+    ]
+
+
+def lanes_view(found: dict[str, Any], note: str, names: Mapping[str, str]) -> RenderableType:
+    """How each lane did, as `pendel lanes` shows it: in 80 columns."""
+    title = _("Lanes in {period}").format(period=_period(found["year"], found["month"]))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    for name in _lane_header():
+        is_lane = name == _("lane")
+        table.add_column(
+            name, justify="left" if is_lane else "right", overflow="fold", min_width=29 if is_lane else None
+        )
+    for lane in found["lanes"]:
+        table.add_row(*_lane_cells(lane, names))
+    notes = [*_lane_notes(found), *([note] if note else [])]
+    return Group(Text(title, style="bold"), table, "", *map(Text, notes))
+
+
+def lanes_markdown(found: dict[str, Any], names: Mapping[str, str]) -> str:
+    """How each lane did, as a Markdown table with its explanation."""
+    table = as_markdown(_lane_header(), [_lane_cells(lane, names) for lane in found["lanes"]], [False] + [True] * 7)
+    return table + "\n" + "\n".join(_lane_notes(found)) + "\n"
+
+
+def _balance_header() -> list[str]:
+    return [_("branch"), _("supplied to others"), _("received from others"), _("balance")]
+
+
+def _balance_cells(found: dict[str, Any], names: Mapping[str, str]) -> list[list[str]]:
+    parts = ("supplied", "received", "balance")
+    lines = [[names[b["branch"]], *(number(b[part]) for part in parts)] for b in found["branches"]]
+    sums = [number(sum(b[part] for b in found["branches"])) for part in parts]
+    return [*lines, [_("all branches"), *sums]]
+
+
+def balances_view(found: dict[str, Any], note: str, names: Mapping[str, str]) -> RenderableType:
+    """What branches lend less what they borrow, as `pendel lanes --by branch` shows it, with the sums."""
+    title = _("Lending balance in {period}").format(period=_period(found["year"], found["month"]))
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in _balance_header():
+        table.add_column(name, justify="left" if name == _("branch") else "right")
+    *lines, sums = _balance_cells(found, names)
+    for line in lines:
+        table.add_row(*line)
+    table.add_section()
+    table.add_row(*sums, style="bold")
+    return Group(Text(title, style="bold"), table, *([Text(note)] if note else []))
+
+
+def balances_markdown(found: dict[str, Any], names: Mapping[str, str]) -> str:
+    """What branches lend less what they borrow, as a Markdown table."""
+    return as_markdown(_balance_header(), _balance_cells(found, names), [False, True, True, True])
+
+
+def period_lines(found: dict[str, Any], part: str) -> tuple[list[str], list[list[Any]]]:
+    """`lanes` or `branches` of a period as a flat table, a line each."""
+    names = list(found[part][0])
+    period = [found["year"], *([found["month"]] if found["month"] else [])]
+    header = ["year", *(["month"] if found["month"] else []), *names]
+    return header, [[*period, *(item[name] for name in names)] for item in found[part]]
 
 
 def _part(part: str) -> str:
