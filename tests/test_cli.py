@@ -178,7 +178,7 @@ def names() -> set[str]:
     return found
 
 
-ALSO_DUTCH = {"code", "en", "in", "is", "late", "of", "parameters", "project", "register"}
+ALSO_DUTCH = {"code", "norm", "trend", "en", "in", "is", "late", "of", "parameters", "project", "register"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

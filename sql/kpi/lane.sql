@@ -8,10 +8,10 @@ WITH figure AS (
     SELECT
         year,
         month,
-        supplying_organisation,
-        pickup_organisation,
         supplying_branch,
         pickup_branch,
+        any_value(supplying_organisation) AS supplying_organisation,
+        any_value(pickup_organisation) AS pickup_organisation,
         max(value) FILTER (kpi = 'deliveries_total') AS deliveries_total,
         max(value) FILTER (kpi = 'transit_transport_days_median') AS transit_transport_days_median,
         max(value) FILTER (kpi = 'transit_transport_days_p90') AS transit_transport_days_p90,
@@ -20,8 +20,11 @@ WITH figure AS (
         max(value) FILTER (kpi = 'within_transit_norm_pct') AS within_transit_norm_pct,
         any_value(completeness) AS completeness
     FROM kpi.value
-    WHERE dimension = 'lane'
-    GROUP BY ALL
+    WHERE dimension = 'lane' AND kpi IN (
+        'deliveries_total', 'transit_transport_days_median', 'transit_transport_days_p90',
+        'transit_calendar_days_median', 'transit_calendar_days_p90', 'within_transit_norm_pct'
+    )
+    GROUP BY year, month, supplying_branch, pickup_branch
 ),
 -- how many transport days of a period have passed: what is delivered on one of them can be compared
 period AS (

@@ -9,7 +9,18 @@
 -- there; register_receipt: that export is there, and does not tell the receipt.
 WITH open_leg AS (
     SELECT
-        l.*,
+        l.pickup_organisation,
+        l.reservation_id,
+        l.supplying_branch,
+        l.pickup_branch,
+        l.supplying_organisation,
+        l.state,
+        l.item_barcode,
+        l.material_type,
+        l.supplier_file_id,
+        l.supplier_row,
+        l.pickup_file_id,
+        l.pickup_row,
         CASE l.state
             WHEN 'in_transit' THEN l.shipped_at
             WHEN 'requested' THEN l.requested_at
@@ -26,28 +37,44 @@ closed_day AS (
     WHERE NOT b.is_always_open
         AND len(list_filter(b.open_periods, lambda period: d.date BETWEEN period.opened_on AND period.closed_on)) = 0
 ),
--- legs of one lane that wait since the same day wait equally long
-wait AS (
-    SELECT DISTINCT supplying_branch, pickup_branch, since
+lane AS (
+    SELECT DISTINCT supplying_branch, pickup_branch
     FROM open_leg
 ),
-closed AS (
-    SELECT w.supplying_branch, w.pickup_branch, w.since, count(DISTINCT c.date) AS days
-    FROM wait AS w
-    JOIN closed_day AS c ON c.branch IN (w.supplying_branch, w.pickup_branch) AND c.date > w.since
-    GROUP BY ALL
+-- the closing days of either end, and how many there were of a lane up to each
+lane_closed AS (
+    SELECT supplying_branch, pickup_branch, date, row_number() OVER lane_days AS number
+    FROM (
+        SELECT l.supplying_branch, l.pickup_branch, c.date
+        FROM lane AS l
+        JOIN closed_day AS c ON l.supplying_branch = c.branch
+        UNION
+        SELECT l.supplying_branch, l.pickup_branch, c.date
+        FROM lane AS l
+        JOIN closed_day AS c ON l.pickup_branch = c.branch
+    )
+    WINDOW lane_days AS (PARTITION BY supplying_branch, pickup_branch ORDER BY date)
+),
+lane_total AS (
+    SELECT supplying_branch, pickup_branch, max(number) AS days
+    FROM lane_closed
+    GROUP BY supplying_branch, pickup_branch
 ),
 waiting AS (
     SELECT
         l.*,
         -- dim_date does not reach back to every request: days before it are not counted
-        today.transport_day_number - coalesce(since_day.transport_day_number, 0) - coalesce(c.days, 0)
+        today.transport_day_number - coalesce(since_day.transport_day_number, 0)
+            - CASE WHEN l.since < run.as_of THEN coalesce(t.days, 0) - coalesce(c.number, 0) ELSE 0 END
             AS waiting_transport_days
     FROM open_leg AS l
     CROSS JOIN reference.run AS run
     JOIN marts.dim_date AS today ON run.as_of = today.date
     LEFT JOIN marts.dim_date AS since_day ON l.since = since_day.date
-    LEFT JOIN closed AS c USING (supplying_branch, pickup_branch, since)
+    LEFT JOIN lane_total AS t
+        ON l.supplying_branch = t.supplying_branch AND l.pickup_branch = t.pickup_branch
+    ASOF LEFT JOIN lane_closed AS c
+        ON l.supplying_branch = c.supplying_branch AND l.pickup_branch = c.pickup_branch AND l.since >= c.date
     WHERE l.since IS NOT NULL
 ),
 -- the export that should tell the receipt: of that day, or of the first day after it on which the branch delivers one
