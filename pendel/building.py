@@ -242,9 +242,10 @@ def load_reference(
     table("export_format", "format VARCHAR, perspective VARCHAR", formats)
     table(
         "parameter",
-        "transit_norm_transport_days INTEGER, overdue_after_transport_days INTEGER, export_late_after_days INTEGER",
+        "transit_norm_transport_days INTEGER, overdue_after_transport_days INTEGER, "
+        "unsent_after_transport_days INTEGER, export_late_after_days INTEGER",
         [(parameters.transit_norm_transport_days, parameters.overdue_after_transport_days,
-          parameters.export_late_after_days)],
+          parameters.unsent_after_transport_days, parameters.export_late_after_days)],
     )  # fmt: skip
     table(
         "kpi",

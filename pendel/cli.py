@@ -408,15 +408,81 @@ def kpi(places: Places, year: int | None, month: int | None, by: str, form: str)
     elif form == "md":
         click.echo(present.figures_markdown(found, by), nl=False)
     elif form == "xlsx":
-        content = present.figures_workbook(found, by)
-        if sys.stdout.isatty():
-            name = f"pendel-{found['year']}{f'-{month:02}' if month else ''}{'' if by == 'total' else f'-{by}'}.xlsx"
-            Path(name).write_bytes(content)
-            click.echo(_("Written: {file}").format(file=name))
-        else:
-            sys.stdout.buffer.write(content)
+        name = f"pendel-{found['year']}{f'-{month:02}' if month else ''}{'' if by == 'total' else f'-{by}'}.xlsx"
+        _write_workbook(present.figures_workbook(found, by), name)
     else:
         _show(present.figures_table(found, by, figures.branch_names(places)))
+
+
+def _write_workbook(content: bytes, name: str) -> None:
+    """To where the output is sent; from a terminal, to a file of this name."""
+    if sys.stdout.isatty():
+        Path(name).write_bytes(content)
+        click.echo(_("Written: {file}").format(file=name))
+    else:
+        sys.stdout.buffer.write(content)
+
+
+@cli.command()
+@click.option("--year", type=int, metavar="YEAR", help="The year; without it the newest that has figures.")
+@click.option("--month", type=click.IntRange(1, 12), metavar="MONTH", help="One month of it.")
+@click.option("--by", type=click.Choice(["lane", "branch"]), default="lane", show_default=True,
+              help="What to show: the lanes, or the branches by lending balance.")  # fmt: skip
+@_format("table", "json", "csv", "xlsx", "md")
+@with_places
+def lanes(places: Places, year: int | None, month: int | None, by: str, form: str) -> None:
+    """Show how each lane did: volume, transit time, share within the norm, what is still on the way, and the trend.
+
+    The lanes with the most deliveries first. With --by branch: the branches by what they lend less what they borrow,
+    which adds up to zero. Ends with 3 when there are no figures of that period.
+    """
+    from pendel import figures, present
+
+    of_lanes = by == "lane"
+    found = (figures.lanes if of_lanes else figures.lending_balances)(places, year, month)
+    lines = present.period_lines(found, "lanes" if of_lanes else "branches")
+    names = figures.branch_names(places)
+    if form == "json":
+        _print_json(found)
+    elif form == "csv":
+        click.echo(present.as_excel_csv(*lines), nl=False)
+    elif form == "xlsx":
+        plain = ("year", "month", "compared_year", "compared_month")
+        name = f"pendel-{found['year']}{f'-{month:02}' if month else ''}-{'lanes' if of_lanes else 'balance'}.xlsx"
+        _write_workbook(present.as_workbook(_("Lanes"), *lines, plain=plain), name)
+    elif form == "md":
+        markdown = present.lanes_markdown if of_lanes else present.balances_markdown
+        click.echo(markdown(found, names), nl=False)
+    else:
+        note = _(present.SIMULATED) if places.simulated.exists() else ""
+        _show((present.lanes_view if of_lanes else present.balances_view)(found, note, names))
+
+
+@cli.command()
+@click.option("--branch", metavar="BRANCH", help="The list of this branch alone, by its code or name.")
+@_format("table", "csv", "xlsx", "json")
+@with_places
+def overdue(places: Places, branch: str | None, form: str) -> None:
+    """List by branch the items that should have arrived or left, the longest waiting first.
+
+    And the receipts that the pick-up branch did not confirm. What turns up leaves the list by itself. The csv is as
+    Excel opens it; a workbook (xlsx) goes to a file in this folder, or to where the output is sent.
+    """
+    from pendel import figures, present
+
+    items = figures.search_items(places, branch)
+    names, day = figures.branch_names(places), figures.as_of(places)
+    if form == "json":
+        _print_json({"as_of": str(day), "items": items})
+    elif form == "csv":
+        click.echo(present.as_excel_csv(*present.search_lines(items, names)), nl=False)
+    elif form == "xlsx":
+        _write_workbook(
+            present.as_workbook(_("Search list"), *present.search_lines(items, names)), f"pendel-overdue-{day}.xlsx"
+        )
+    else:
+        note = _(present.SIMULATED) if places.simulated.exists() else ""
+        _show(present.search_view(items, day, note, names))
 
 
 @cli.command()

@@ -20,6 +20,8 @@ from pendel.places import NO_EXTENSIONS, Busy, Places, UserError, escaped, is_he
 
 FILE_STATES = ["accepted", "partly_accepted", "rejected", "superseded", "skipped"]
 LEG_STATES = ["requested", "in_transit", "delivered", "local", "unconfirmed", "cancelled", "superseded"]
+TASKS = ["deliver_export", "register_receipt", "find_at_pickup", "find_at_supplier", "send"]
+"""What a branch can be asked on its search list, in this order."""
 WHOLE_UNITS = {"reservations", "balance"}
 """Units whose values are whole numbers."""
 
@@ -173,6 +175,60 @@ def key_figures(places: Places, year: int | None, month: int | None, by: str) ->
         ],
         "simulated": places.simulated.exists(),
         "exports_from": str(begun[0]["first"]) if begun else None,
+    }
+
+
+def lanes(places: Places, year: int | None, month: int | None) -> dict[str, Any]:
+    """How each lane did in a period (`kpi.lane`), the busiest first: `year`, `month`, `norm` (transport days) and
+    `lanes`, each the columns of the relation. Without a year: the newest there is.
+
+    Raises NoFigures when there is nothing of that period.
+    """
+    with published(places) as con:
+        found = dicts(
+            con,
+            """
+            SELECT l.* EXCLUDE (year, month)
+            FROM kpi.lane AS l
+            WHERE l.year = coalesce($year, (SELECT max(year) FROM kpi.lane)) AND l.month = $month
+            ORDER BY l.delivered DESC, l.supplying_branch, l.pickup_branch
+            """,
+            {"year": year, "month": month or 0},
+        )
+        newest = con.execute("SELECT max(year) FROM kpi.lane").fetchone()
+        norm = con.execute("SELECT transit_norm_transport_days FROM marts.parameter").fetchone()
+    assert newest is not None
+    assert norm is not None
+    year = year or newest[0]
+    if not found:
+        period = f"{year}-{month:02}" if month else str(year or "")
+        raise NoFigures("There are no figures of {period}: no exports of it were taken in.", period=period)
+    return {"year": year, "month": month, "norm": norm[0], "lanes": [_rounded(lane) for lane in found]}
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
+
+
+def lending_balances(places: Places, year: int | None, month: int | None) -> dict[str, Any]:
+    """What each branch lent and borrowed in a period (`kpi.value`), the largest balance first: `year`, `month` and
+    `branches`, each with `branch`, `supplied`, `received`, `balance`. The balances add up to zero.
+
+    Raises NoFigures when there is nothing of that period.
+    """
+    found = key_figures(places, year, month, "branch")
+    branches: dict[str, dict[str, Any]] = {}
+    parts = {"deliveries_supplied": "supplied", "deliveries_total": "received", "lender_balance": "balance"}
+    for item in found["kpis"]:
+        if item["id"] in parts:
+            code = item["dimension"]["branch"]
+            branches.setdefault(code, {"branch": code})[parts[item["id"]]] = item["value"]
+    ordered = sorted(branches.values(), key=lambda branch: (-branch["balance"], branch["branch"]))
+    names = ("branch", "supplied", "received", "balance")
+    return {
+        "year": found["year"],
+        "month": month,
+        "branches": [{name: branch[name] for name in names} for branch in ordered],
     }
 
 
@@ -522,6 +578,52 @@ def morning(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
             [run["as_of"]],
         ).fetchall()[0][0],
     }
+
+
+def search_items(places: Places, branch: str | None = None) -> list[dict[str, Any]]:
+    """What branches must look for, send, deliver or register (`marts.search_item`), by branch and task, the longest
+    waiting first; of all branches, or of one by its code or name.
+
+    Each item has the columns of the relation, the branch's `name`, and of both sides' rows the file
+    (`supplier_file`, `pickup_file`) and the day of its export (`supplier_export_date`, `pickup_export_date`).
+    Raises UserError for a branch that is not in the register, NoFigures when nothing was published yet.
+    """
+    with published(places) as con:
+        known = con.execute("SELECT branch, name FROM marts.dim_branch ORDER BY branch").fetchall()
+        wanted = [code for code, name in known if branch and branch.lower() in (code.lower(), name.lower())]
+        if branch is not None and not wanted:
+            raise UserError(
+                "{text} is not in the register. There are: {known}.",
+                text=branch,
+                known=", ".join(code for code, _name in known),
+            )
+        return dicts(
+            con,
+            """
+            SELECT
+                b.name, i.*,
+                s.file AS supplier_file, s.export_date AS supplier_export_date,
+                p.file AS pickup_file, p.export_date AS pickup_export_date
+            FROM marts.search_item AS i
+            JOIN marts.dim_branch AS b ON i.branch = b.branch
+            LEFT JOIN quality.file AS s ON i.supplier_file_id = s.file_id
+            LEFT JOIN quality.file AS p ON i.pickup_file_id = p.file_id
+            WHERE len($wanted) = 0 OR i.branch IN (SELECT unnest($wanted))
+            ORDER BY
+                b.name, list_position($tasks, i.task), i.waiting_transport_days DESC, i.since, i.pickup_organisation,
+                i.reservation_id, i.supplying_branch
+            """,
+            {"wanted": wanted, "tasks": TASKS},
+        )
+
+
+def as_of(places: Places) -> dt.date:
+    """The day that the run whose warehouse is published took for today. Raises NoFigures when there is none."""
+    with published(places) as con:
+        found = con.execute("SELECT as_of FROM quality.run WHERE is_this_run").fetchone()
+    assert found is not None
+    day: dt.date = found[0]
+    return day
 
 
 def query(places: Places, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:

@@ -185,7 +185,9 @@ def _branches(
             todo.append(_several("{n} rij tegengehouden: zie hieronder.", "{n} rijen tegengehouden: zie hieronder.",
                                 mine["rows_held"]))  # fmt: skip
         if mine.get("unconfirmed"):
-            text = _several("{n} ontvangst is niet bevestigd", "{n} ontvangsten zijn niet bevestigd", mine["unconfirmed"])
+            text = _several(
+                "{n} ontvangst is niet bevestigd", "{n} ontvangsten zijn niet bevestigd", mine["unconfirmed"]
+            )
             todo.append(f"{text}: de export van {name} van die dag ontbreekt of is onvolledig.")
         elsewhere = (mine.get("missing") or 0) - (len(missing) if state == "missing" else 0)
         if elsewhere > 0:
@@ -261,15 +263,16 @@ def _lanes(published: dict[str, Any]) -> dict[str, Any]:
             }
         )
     untold = sorted({named[lane["pickup_branch"]] for lane in lanes.values() if not lane["is_told"]})
-    usual = [lane["usually_delivered"] for lane in lanes.values()]
+    # what is not known yet is compared with nothing
+    usually = [lane["usually_delivered"] for lane in lanes.values() if lane["is_told"]]
     return {
         "lane_names": names,
         "lanes": lanes,
         "unusual": sentences,
         "untold": untold,
         "lane_day": next((lane["date"] for lane in lanes.values()), None),
-        "delivered": sum(lane["delivered"] for lane in lanes.values()),
-        "usually": None if not usual or None in usual else round(sum(usual)),
+        "delivered": sum(lane["delivered"] for lane in lanes.values() if lane["is_told"]),
+        "usually": None if not usually or None in usually else round(sum(usually)),
     }
 
 
@@ -287,7 +290,7 @@ def _chart(days: list[dict[str, Any]]) -> dict[str, Any]:
     def y(value: float) -> float:
         return round(bottom - high * value / top, 1)
 
-    bars = [
+    bars: list[dict[str, Any]] = [
         {
             "x": round(left + place * wide + 1, 1),
             "y": y(day["delivered"]),

@@ -188,6 +188,28 @@ def as_csv(names: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     return out.getvalue()
 
 
+def as_excel_csv(names: Sequence[str], lines: Sequence[Sequence[Any]]) -> bytes:
+    """CSV as a Dutch Excel opens it at a double click: UTF-8 with a byte order mark, semicolons, decimal commas, dates
+    as 31-12-2023; a text that it would take for a formula gets an apostrophe before it.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=";")
+    writer.writerow(names)
+    for line in lines:
+        writer.writerow([_excel_cell(cell) for cell in line])
+    return out.getvalue().encode("utf-8-sig")
+
+
+def _excel_cell(cell: Any) -> Any:
+    if isinstance(cell, float):
+        return f"{cell:.6f}".rstrip("0").rstrip(".").replace(".", ",")
+    if isinstance(cell, dt.date):
+        return f"{cell:%d-%m-%Y}"
+    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")):
+        return "'" + cell
+    return cell
+
+
 def as_markdown(names: Sequence[str], lines: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
     """A Markdown table."""
     rows = [names, ["---:" if right else "---" for right in numeric], *lines]
@@ -213,24 +235,32 @@ def figures_markdown(found: dict[str, Any], by: str) -> str:
 
 def figures_workbook(found: dict[str, Any], by: str) -> bytes:
     """Key figures as an Excel workbook, numbers as numbers."""
+    return as_workbook(_("Key figures"), *_flat(found, by), plain=("year", "month"))
+
+
+def as_workbook(title: str, names: Sequence[str], lines: Sequence[Sequence[Any]], plain: Sequence[str] = ()) -> bytes:
+    """A flat table as an Excel workbook of one sheet: numbers as numbers, dates as dates, all else as text.
+
+    `plain`: columns whose numbers are no quantities.
+    """
     import xlsxwriter
 
     out = io.BytesIO()
     options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
     with xlsxwriter.Workbook(out, options) as book:
-        sheet = book.add_worksheet(_("Key figures"))
+        sheet = book.add_worksheet(title)
         bold, whole = book.add_format({"bold": True}), book.add_format({"num_format": "#,##0"})
-        decimal = book.add_format({"num_format": "#,##0.0"})
-        names, lines = _flat(found, by)
+        decimal, day = book.add_format({"num_format": "#,##0.0"}), book.add_format({"num_format": "dd-mm-yyyy"})
         for column, name in enumerate(names):
             sheet.write_string(0, column, name, bold)
         for row, line in enumerate(lines, 1):
             for column, cell in enumerate(line):
                 if isinstance(cell, str):
                     sheet.write_string(row, column, cell)
+                elif isinstance(cell, dt.date):
+                    sheet.write_datetime(row, column, dt.datetime.combine(cell, dt.time()), day)
                 elif cell is not None:
-                    plain = names[column] in ("year", "month")
-                    form = None if plain else whole if isinstance(cell, int) else decimal
+                    form = None if names[column] in plain else whole if isinstance(cell, int) else decimal
                     sheet.write_number(row, column, cell, form)
         sheet.freeze_panes(1, 0)
         sheet.autofilter(0, 0, len(lines), len(names) - 1)
@@ -520,6 +550,182 @@ def quarantine_view(
         wrong = wrong_columns(item)
         table.add_row(item["file"], row, rule_name(item["rule"], item["detail"]) + (f"\n{wrong}" if wrong else ""))
     return Group(*parts, *notes, table)
+
+
+def task_text(task: str) -> str:
+    """What a branch must do, and why, in one sentence: the heading of a part of its search list."""
+    return {
+        "deliver_export": _(
+            "Received by the supplying branch's word; the own export of that day is not there: deliver it."
+        ),
+        "register_receipt": _(
+            "Received by the supplying branch's word, and not in the own export: see if it is there, and register it."
+        ),
+        "find_at_pickup": _("Should have arrived: look in the crates, at the pick-up shelf and among the returns."),
+        "find_at_supplier": _("Sent, and never arrived: look on the shelf and in the crates that are to leave."),
+        "send": _("Asked for, and not sent: look on the shelf and send it, or report that it is not there."),
+    }[task]
+
+
+def _told(item: dict[str, Any], side: str) -> str:
+    """What a side tells of an item on a search list, and by which row of its export."""
+    if item[f"{side}_row"] is None:
+        return _("no row")
+    words = _("not received")
+    if side == "supplier":
+        words = {"send": _("not sent"), "deliver_export": _("received"), "register_receipt": _("received")}.get(
+            item["task"], _("sent")
+        )
+    exported = item[f"{side}_export_date"]
+    return f"{words}\n{_('{date} row {row}').format(date=date(exported), row=item[f'{side}_row'])}"
+
+
+def search_lines(items: Sequence[dict[str, Any]], names: Mapping[str, str]) -> tuple[list[str], list[list[Any]]]:
+    """Search lists as a flat table, one line an item and task."""
+    header = [_("branch"), _("what to do"), _("transport days"), _("since"), _("barcode"), _("reservation"),
+              _("material type"), _("supplying branch"), _("pick-up branch"), _("file of the supplying branch"),
+              _("row there"), _("file of the pick-up branch"), _("row in it"), _("export of")]  # fmt: skip
+    lines = [
+        [item["name"], task_text(item["task"]), item["waiting_transport_days"], item["since"], item["item_barcode"],
+         item["reservation_id"], item["material_type"], names[item["supplying_branch"]], names[item["pickup_branch"]],
+         item["supplier_file"], item["supplier_row"], item["pickup_file"], item["pickup_row"],
+         item["told_by_export_of"]]
+        for item in items
+    ]  # fmt: skip
+    return header, lines
+
+
+def search_view(items: Sequence[dict[str, Any]], day: dt.date, note: str, names: Mapping[str, str]) -> RenderableType:
+    """Search lists as `pendel overdue` shows them: by branch and by what it must do, in 80 columns."""
+    parts: list[RenderableType] = []
+    for branch in dict.fromkeys(item["branch"] for item in items):
+        mine = [item for item in items if item["branch"] == branch]
+        title = _("Search list of {branch}, {date}").format(branch=mine[0]["name"], date=date(day))
+        parts.append(Text(f"{title}: {counted('{n} item', '{n} items', len(mine))}", style="bold"))
+        if note:
+            parts.append(Text(note))
+        for task in dict.fromkeys(item["task"] for item in mine):
+            parts += ["", Text(task_text(task)), _search_table(task, [i for i in mine if i["task"] == task], names)]
+        parts.append("")
+    return Group(*parts) if parts else Text(_("There is nothing to look for."), style="green")
+
+
+def _search_table(task: str, items: Sequence[dict[str, Any]], names: Mapping[str, str]) -> Table:
+    other, side = (
+        ("pickup_branch", _("to")) if task in ("find_at_supplier", "send") else ("supplying_branch", _("from"))
+    )
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    table.add_column(_("days"), justify="right")
+    for name in (_("item"), side, _("supplying side"), _("pick-up side")):
+        table.add_column(name, overflow="fold")
+    for item in items:
+        pickup = _told(item, "pickup")
+        if task == "deliver_export" and item["told_by_export_of"]:
+            pickup = _("export of {date} is not there").format(date=date(item["told_by_export_of"]))
+        table.add_row(
+            f"{number(item['waiting_transport_days'])}\n{date(item['since'])}",
+            f"{item['item_barcode'] or '–'}\n{item['reservation_id']}",
+            names[item[other]], _told(item, "supplier"), pickup,
+        )  # fmt: skip
+    return table
+
+
+def _period(year: int, month: int | None) -> str:
+    return f"{month_name(month)} {year}" if month else str(year)
+
+
+def _lane_cells(lane: dict[str, Any], names: Mapping[str, str]) -> list[str]:
+    change = lane["delivered_change_pct"]
+    sign = "+" if change is not None and change > 0 else ""
+    still = number(lane["still_in_transit"])
+    return [
+        _lane(lane["supplying_branch"], lane["pickup_branch"], names), number(lane["delivered"]),
+        sign + number(change, "pct"), number(lane["transit_transport_days_median"], "transport_days"),
+        number(lane["transit_transport_days_p90"], "transport_days"), number(lane["within_transit_norm_pct"], "pct"),
+        still, number(lane["still_overdue"]),
+    ]  # fmt: skip
+
+
+def _lane_header() -> list[str]:
+    return [_("lane"), _("volume"), _("change"), "50 %", "90 %", _("in time"), _("not in"),
+            _("overdue")]  # fmt: skip
+
+
+def _lane_notes(found: dict[str, Any]) -> list[str]:
+    year, month = found["lanes"][0]["compared_year"], found["lanes"][0]["compared_month"]
+    if year is None:
+        text = _(
+            "Transport days within which half and nine in ten arrived; in time: within {norm}. There is no earlier "
+            "period to compare with."
+        )
+    else:
+        text = _(
+            "Transport days within which half and nine in ten arrived; in time: within {norm}. Change: deliveries per "
+            "transport day, against {before}."
+        )
+    return [
+        text.format(norm=found["norm"], before=_period(year, month)),
+        _("Not in: sent in this period and not yet received, part of it overdue; no other figure counts them."),
+    ]
+
+
+def lanes_view(found: dict[str, Any], note: str, names: Mapping[str, str]) -> RenderableType:
+    """How each lane did, as `pendel lanes` shows it: in 80 columns."""
+    title = _("Lanes in {period}").format(period=_period(found["year"], found["month"]))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    for name in _lane_header():
+        is_lane = name == _("lane")
+        table.add_column(
+            name, justify="left" if is_lane else "right", overflow="fold", min_width=29 if is_lane else None
+        )
+    for lane in found["lanes"]:
+        table.add_row(*_lane_cells(lane, names))
+    notes = [*_lane_notes(found), *([note] if note else [])]
+    return Group(Text(title, style="bold"), table, "", *map(Text, notes))
+
+
+def lanes_markdown(found: dict[str, Any], names: Mapping[str, str]) -> str:
+    """How each lane did, as a Markdown table with its explanation."""
+    table = as_markdown(_lane_header(), [_lane_cells(lane, names) for lane in found["lanes"]], [False] + [True] * 7)
+    return table + "\n" + "\n".join(_lane_notes(found)) + "\n"
+
+
+def _balance_header() -> list[str]:
+    return [_("branch"), _("supplied to others"), _("received from others"), _("balance")]
+
+
+def _balance_cells(found: dict[str, Any], names: Mapping[str, str]) -> list[list[str]]:
+    parts = ("supplied", "received", "balance")
+    lines = [[names[b["branch"]], *(number(b[part]) for part in parts)] for b in found["branches"]]
+    sums = [number(sum(b[part] for b in found["branches"])) for part in parts]
+    return [*lines, [_("all branches"), *sums]]
+
+
+def balances_view(found: dict[str, Any], note: str, names: Mapping[str, str]) -> RenderableType:
+    """What branches lend less what they borrow, as `pendel lanes --by branch` shows it, with the sums."""
+    title = _("Lending balance in {period}").format(period=_period(found["year"], found["month"]))
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in _balance_header():
+        table.add_column(name, justify="left" if name == _("branch") else "right")
+    *lines, sums = _balance_cells(found, names)
+    for line in lines:
+        table.add_row(*line)
+    table.add_section()
+    table.add_row(*sums, style="bold")
+    return Group(Text(title, style="bold"), table, *([Text(note)] if note else []))
+
+
+def balances_markdown(found: dict[str, Any], names: Mapping[str, str]) -> str:
+    """What branches lend less what they borrow, as a Markdown table."""
+    return as_markdown(_balance_header(), _balance_cells(found, names), [False, True, True, True])
+
+
+def period_lines(found: dict[str, Any], part: str) -> tuple[list[str], list[list[Any]]]:
+    """`lanes` or `branches` of a period as a flat table, a line each."""
+    names = list(found[part][0])
+    period = [found["year"], *([found["month"]] if found["month"] else [])]
+    header = ["year", *(["month"] if found["month"] else []), *names]
+    return header, [[*period, *(item[name] for name in names)] for item in found[part]]
 
 
 def _part(part: str) -> str:

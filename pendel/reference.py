@@ -56,6 +56,7 @@ class Parameters:
     export_weekdays: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5, 6])
     transit_norm_transport_days: int = 2
     overdue_after_transport_days: int = 5
+    unsent_after_transport_days: int = 5
     transit_warning_days: int = 90
     export_late_after_days: int = 1
 

@@ -16,6 +16,7 @@ import pytest
 
 from pendel import building, contracts, gates
 from pendel.building import MAY_READ
+from pendel.figures import TASKS
 from tests.test_models import PLAIN, File, Row, Warehouse, World, day, deliveries, period
 
 # yd has two periods, with April between them; all but yd are always open.
@@ -26,11 +27,12 @@ PERIODS = [
 ]
 FILES = [File("network", day("2023-03-13"), format="koha_csv"), File("xa", day("2023-03-13"))]
 LOCAL = Row(2, "closed", "1", "1", "Z", "2023-03-13 12:00", "2023-03-10 12:00", "2023-03-13 12:00", reason="1")
+SENT = Row(2, "sent", "1", "01", "T", "2023-03-13 12:00", "2023-03-13 12:00")
 WORLD = World(
     PERIODS,
     day("2023-06-01"),
     FILES,
-    [*deliveries({"xa>xb": 5, "xb>xa": 2, "xa>ya": 3, "ya>xa": 1}), LOCAL],
+    [*deliveries({"xa>xb": 5, "xb>xa": 2, "xa>ya": 3, "ya>xa": 1}), LOCAL, SENT],
     published=[{"year": "2023", "kpi": "deliveries_total", "value": "11", "source": "report"}],
     held=[(1, 90, "unknown_status")],
     warned=[(1, 2, "missing_hour")],
@@ -250,9 +252,11 @@ COUNTS = {
     "marts.agg_delivery_period": "delivered delivered_between_organisations not_collected unannounced unconfirmed "
     "in_transit overdue with_transit_time within_transit_norm",
     "quality.file": "rows_read rows_accepted rows_quarantined rows_duplicate rows_other",
+    "kpi.lane": "delivered still_in_transit still_overdue delivered_before",
     "marts.dim_date": "transport_day_number",
     "kpi.definition": "position",
-    "marts.parameter": "transit_norm_transport_days overdue_after_transport_days export_late_after_days",
+    "marts.parameter": "transit_norm_transport_days overdue_after_transport_days unsent_after_transport_days "
+    "export_late_after_days",
 }
 LENGTHS = {
     "marts.fct_leg": "transit_calendar_days transit_transport_days fill_days",
@@ -260,13 +264,18 @@ LENGTHS = {
     "marts.agg_delivery_period": "transit_transport_days_median transit_transport_days_p90 "
     "transit_calendar_days_median transit_calendar_days_p90 fill_days_median",
 }
+LENGTHS["kpi.lane"] = (
+    "transit_transport_days_median transit_transport_days_p90 transit_calendar_days_median transit_calendar_days_p90 "
+    "transit_transport_days_median_before"
+)
 NUMBERED = {
     "marts.feed_day": "file_id",
     "quality.file": "file_id",
     "quality.quarantined_row": "file_id row",
     "quality.warning": "file_id row",
 }
-MONTHS = ("marts.period", "marts.agg_feed_period", "marts.agg_delivery_period", "kpi.value")
+SHARES = ("within_transit_norm_pct", "within_transit_norm_pct_before")
+MONTHS = ("marts.period", "marts.agg_feed_period", "marts.agg_delivery_period", "kpi.value", "kpi.lane")
 STATES = {
     "marts.fct_leg": "requested in_transit delivered local unconfirmed cancelled superseded",
     "marts.feed_day": "received late rejected missing",
@@ -283,9 +292,16 @@ VALUES = [
       for relation, states in STATES.items()),
     *((relation, "unit", [*map(repr, UNITS.split())], ["'crates'", "''"])
       for relation in ("kpi.definition", "kpi.value")),
-    *((relation, "completeness", ["0", "0.5", "1"], ["-0.01", "1.01"]) for relation in ("kpi.value", "kpi.published")),
+    *((relation, "completeness", ["0", "0.5", "1"], ["-0.01", "1.01"])
+      for relation in ("kpi.value", "kpi.published", "kpi.lane")),
+    *(("kpi.lane", name, ["0", "0.5", "100"], ["-0.5", "100.5"]) for name in SHARES),
+    ("kpi.lane", "compared_month", ["0", "1", "12"], ["-1", "13"]),
+    ("kpi.lane", "delivered_change_pct", ["-100", "0", "250.5"], ["-100.5"]),
     *((relation, "dimension", ["'total'", "'organisation'", "'branch'", "'lane'"], ["''", "'town'"])
       for relation in ("marts.scope", "marts.agg_delivery_period", "kpi.value")),
+    ("marts.search_item", "task", [*map(repr, TASKS)], ["'look'", "''"]),
+    ("marts.search_item", "told_by_export_state", ["'received'", "'late'", "'rejected'", "'missing'", "NULL"],
+     ["'skipped'", "''"]),
     ("marts.dim_branch", "latitude", ["-90", "52.4", "90"], ["-90.1", "90.1"]),
     ("marts.dim_branch", "longitude", ["-180", "5.2", "180"], ["-180.1", "180.1"]),
     ("marts.dim_date", "iso_week", ["1", "53"], ["0", "54"]),

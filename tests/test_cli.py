@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +22,7 @@ import click
 import openpyxl
 import pytest
 
-from pendel import cli, figures, words
+from pendel import cli, figures, present, words
 from pendel.places import Busy, Places
 from pendel.simulate import simulate
 from tests.pipeline import night, places_in
@@ -30,8 +30,8 @@ from tests.pipeline import night, places_in
 PROJECT = Path(__file__).resolve().parent.parent
 YEAR = 2023
 COMMANDS = [
-    "", "demo", "nightly", "rebuild", "kpi", "status", "quarantine", "trace", "query", "diff", "close-year", "simulate",
-    "purge", "backup", "restore",
+    "", "demo", "nightly", "rebuild", "kpi", "lanes", "overdue", "status", "quarantine", "trace", "query", "diff",
+    "close-year", "simulate", "purge", "backup", "restore",
 ]  # fmt: skip
 BRANCHES = """\
 branch,name,organisation,municipality,ils_code,export_format,opened_on,closed_on,latitude,longitude,isil,note
@@ -153,7 +153,22 @@ def at(places: Places) -> list[object]:
 
 def names() -> set[str]:
     """The words that stay as they are in every language: commands, options, choices, and what they are about."""
-    found = {"pendel", "HOME", "Prefect", "SQL", "KPI", "data", "warehouse", "d", "h", "x", "id", "quality", "run"}
+    found = {
+        "Excel",
+        "pendel",
+        "HOME",
+        "Prefect",
+        "SQL",
+        "KPI",
+        "data",
+        "warehouse",
+        "d",
+        "h",
+        "x",
+        "id",
+        "quality",
+        "run",
+    }
     for command in (cli.cli, *cli.cli.commands.values()):
         found |= set(str(command.name).split("-"))
         for parameter in command.get_params(cli.cli.make_context("pendel", [], resilient_parsing=True)):
@@ -163,7 +178,7 @@ def names() -> set[str]:
     return found
 
 
-ALSO_DUTCH = {"en", "in", "is", "late", "of", "parameters", "project", "register", "zip"}
+ALSO_DUTCH = {"code", "norm", "trend", "en", "in", "is", "late", "of", "parameters", "project", "register", "zip"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -554,6 +569,142 @@ def test_workbook_on_a_terminal_goes_to_a_file(
     done = pendel("kpi", "--year", YEAR, "--month", 5, "--by", "lane", "--format", "xlsx", *at(network))
     assert (done.code, done.out) == (0, f"Geschreven: pendel-{YEAR}-05-lane.xlsx\n")
     assert openpyxl.load_workbook(tmp_path / f"pendel-{YEAR}-05-lane.xlsx").sheetnames == ["Kerncijfers"]
+
+
+# --- lanes ---
+
+
+def test_lanes(network: Places, pendel: Pendel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    asked = ["lanes", "--year", YEAR, "--month", 5, *at(network)]
+    found = pendel(*asked, "--format", "json").json
+    assert (found["year"], found["month"], found["norm"], len(found["lanes"])) == (YEAR, 5, 2, 6)
+    assert [lane["delivered"] for lane in found["lanes"]] == sorted(
+        (lane["delivered"] for lane in found["lanes"]), reverse=True
+    )
+    assert {(lane["compared_year"], lane["compared_month"]) for lane in found["lanes"]} == {(YEAR, 4)}
+    kpis = pendel("kpi", "--year", YEAR, "--month", 5, "--by", "lane", "--format", "json", *at(network)).json["kpis"]
+    same = {"deliveries_total": "delivered", "within_transit_norm_pct": "within_transit_norm_pct"}
+    for item in kpis:
+        (lane,) = [lane for lane in found["lanes"] if item["dimension"].items() <= lane.items()]
+        assert item["value"] == lane.get(same.get(item["id"], item["id"]), item["value"])
+    done = pendel(*asked)
+    assert (done.code, done.err) == (0, "")
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert f"Transportlijnen in mei {YEAR}" in done.out
+    assert "vergeleken met april" in " ".join(done.out.split())
+    assert re.search(r"^Noord → Zuid +\d+ +[+-]?\d+,\d.% +\d,\d +\d,\d +\d+,\d.% +\d+ +\d+ *$", done.out, re.M)
+    rows = list(csv.reader(io.StringIO(pendel(*asked, "--format", "csv").raw.decode("utf-8-sig")), delimiter=";"))
+    assert rows[0][:4] == ["year", "month", "supplying_branch", "pickup_branch"]
+    assert len(rows) == 7
+    assert pendel(*asked, "--format", "md").out.count("→") == 6
+    book = openpyxl.load_workbook(io.BytesIO(pendel(*asked, "--format", "xlsx").raw))
+    assert [row[6] for row in book["Transportlijnen"].iter_rows(min_row=2, values_only=True)] == [
+        lane["delivered"] for lane in found["lanes"]
+    ]
+    year = pendel("lanes", *at(network))
+    assert "geen eerdere periode" in " ".join(year.out.split())
+    assert pendel("lanes", "--year", 1900, *at(network)).code == 3
+
+
+def test_lending_balances(network: Places, pendel: Pendel) -> None:
+    asked = ["lanes", "--by", "branch", "--year", YEAR, *at(network)]
+    found = pendel(*asked, "--format", "json").json["branches"]
+    assert [list(branch) for branch in found] == [["branch", "supplied", "received", "balance"]] * 3
+    assert sum(branch["balance"] for branch in found) == 0
+    assert [branch["balance"] for branch in found] == sorted((b["balance"] for b in found), reverse=True)
+    assert sum(branch["supplied"] for branch in found) == 1401
+    for form in ("table", "md"):
+        assert re.search(r"alle vestigingen[ |]+1\.401[ |]+1\.401[ |]+0\b", pendel(*asked, "--format", form).out)
+
+
+# --- search lists ---
+
+
+@pytest.fixture(scope="session")
+def missing(network: Places, tmp_path_factory: pytest.TempPathFactory) -> Places:
+    """The year a month before its end, and the exports of one branch of its last ten days not there."""
+    folder = tmp_path_factory.mktemp("missing")
+    places = places_in(folder, network.reference)
+    for path in (path for path in network.raw.rglob("*") if path.is_file()):
+        digits = re.sub(r"[^0-9]", "", path.name)[-8:]
+        if digits <= f"{YEAR}1130" and not (path.parts[-3] == "zuid" and digits > f"{YEAR}1120"):
+            target = places.raw / path.relative_to(network.raw)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+    night(places, date(YEAR, 12, 1))
+    return places
+
+
+def test_search_lists(missing: Places, pendel: Pendel) -> None:
+    done = pendel("overdue", "--format", "json", *at(missing))
+    assert (done.code, done.err) == (0, "")
+    assert done.json["as_of"] == f"{YEAR}-12-01"
+    items = done.json["items"]
+    assert {"find_at_pickup", "find_at_supplier"} <= {item["task"] for item in items}
+    one = [(i["pickup_organisation"], i["reservation_id"]) for i in items if i["task"] == "find_at_pickup"]
+    other = [(i["pickup_organisation"], i["reservation_id"]) for i in items if i["task"] == "find_at_supplier"]
+    assert sorted(one) == sorted(other)  # both ends look
+    for branch, task in {(item["branch"], item["task"]) for item in items}:
+        days = [i["waiting_transport_days"] for i in items if (i["branch"], i["task"]) == (branch, task)]
+        assert days == sorted(days, reverse=True)
+        if task.startswith("find"):
+            assert min(days) > 5
+    for item in items:
+        side = "pickup" if item["task"].startswith(("find_at_pickup", "deliver", "register")) else "supplying"
+        assert item["branch"] == item[f"{side}_branch"]
+        assert item["supplier_file"].startswith(item["supplying_branch"] + "/")
+    mine = pendel("overdue", "--branch", "ZUID", "--format", "json", *at(missing)).json["items"]
+    assert mine == [item for item in items if item["branch"] == "zuid"]
+    assert mine
+
+
+def test_search_lists_in_eighty_columns(missing: Places, pendel: Pendel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    items = pendel("overdue", "--branch", "zuid", "--format", "json", *at(missing)).json["items"]
+    done = pendel("overdue", "--branch", "zuid", *at(missing))
+    assert (done.code, done.err) == (0, "")
+    assert f"Zoeklijst van Zuid, 01-12-{YEAR}: {len(items)} exemplaren" in done.out
+    lines = done.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    shown = [line.split() for line in lines if re.match(r" *[0-9]+ +[0-9]{8,} ", line)]
+    assert [(line[0], line[1]) for line in shown] == [
+        (str(item["waiting_transport_days"]), item["item_barcode"]) for item in items
+    ]
+    assert "Had er al moeten zijn: zoek in de kratten" in done.out
+    assert all(item["reservation_id"] in done.out for item in items)
+    found = re.findall(r"[0-9]{2}-[0-9]{2}-[0-9]{4} r\. [0-9]+", done.out)
+    assert len(found) == sum((i["supplier_row"] is not None) + (i["pickup_row"] is not None) for i in items)
+    english = pendel("overdue", "--lang", "en", *at(missing)).out
+    assert f"Search list of Zuid, {YEAR}-12-01" in english
+
+
+def test_search_lists_as_excel_opens_them(missing: Places, pendel: Pendel) -> None:
+    items = pendel("overdue", "--format", "json", *at(missing)).json["items"]
+    done = pendel("overdue", "--format", "csv", *at(missing))
+    assert done.raw.startswith(b"\xef\xbb\xbfvestiging;wat te doen;transportdagen;sinds;exemplaarnummer;")
+    rows = list(csv.DictReader(io.StringIO(done.raw.decode("utf-8-sig"), newline=""), delimiter=";"))
+    book = openpyxl.load_workbook(io.BytesIO(pendel("overdue", "--format", "xlsx", *at(missing)).raw))
+    header, *cells = book["Zoeklijst"].iter_rows(values_only=True)
+    assert list(header) == list(rows[0])
+    assert len(rows) == len(cells) == len(items)
+    for item, row, cell in zip(items, rows, cells, strict=True):
+        assert row["exemplaarnummer"] == dict(zip(header, cell, strict=True))["exemplaarnummer"] == item["item_barcode"]
+        assert row["sinds"] == "-".join(reversed(item["since"].split("-")))
+        assert cell[2:4] == (item["waiting_transport_days"], datetime.fromisoformat(item["since"]))
+
+
+def test_search_list_of_an_unknown_branch(missing: Places, pendel: Pendel) -> None:
+    done = pendel("overdue", "--branch", "west", *at(missing))
+    assert (done.code, done.out) == (2, "")
+    assert "west staat niet in het register. Wel: noord, oost, zuid." in done.err
+
+
+def test_excel_takes_no_text_for_a_formula() -> None:
+    line = ["=1+1", "+x", "-x", "@x", "a;b", -3, 0.5, -2.25, date(YEAR, 5, 1), None]
+    assert present.as_excel_csv(["a"], [line]).decode("utf-8-sig") == (
+        f"a\r\n'=1+1;'+x;'-x;'@x;\"a;b\";-3;0,5;-2,25;01-05-{YEAR};\r\n"
+    )
 
 
 # --- status and quarantine ---
