@@ -9,6 +9,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 SQL = PROJECT / "sql"
 EXPECTATIONS = PROJECT / "expectations"
+NOTIFICATIONS = "notifications.yaml"
+"""In a reference folder: who is told what. It decides on no figure."""
 
 
 class UserError(Exception):
@@ -115,3 +117,16 @@ class Places:
     def runs(self) -> Path:
         """What each run found and decided, a folder a run."""
         return self.warehouse / "runs"
+
+    @property
+    def messages(self) -> Path:
+        """What people were told after which run, and what could not be told; a message a line."""
+        return self.warehouse / "messages.jsonl"
+
+    def check_raw(self) -> None:
+        """Raises UserError when there is no raw folder: a share that is not there must not look as if it were empty."""
+        if not self.raw.is_dir():
+            raise UserError(
+                "{folder} is no folder. Put the branches' exports there, a folder a branch, or give --raw.",
+                folder=self.raw,
+            )

@@ -205,7 +205,7 @@ def _needs(branch: dict[str, Any]) -> str:
     return ", ".join(needs)
 
 
-def _verdict(run: RunResult) -> str:
+def verdict(run: RunResult) -> str:
     """The run in one sentence."""
     if run.error:
         return _("The run of {date} broke off ({error}); the warehouse of before stays published.").format(
@@ -239,13 +239,25 @@ def _leg_state(state: str) -> str:
             "superseded": _("supplied by another")}[state]  # fmt: skip
 
 
-def status_view(run: RunResult) -> RenderableType:
-    """The last run and what it needs, as `pendel status` shows it."""
+def unsent_lines(unsent: Sequence[dict[str, Any]]) -> list[str]:
+    """The messages that could not be sent, a line each."""
+    lines = []
+    for line in unsent:
+        if line["to"]:
+            text = _("the message to {to} could not be sent: {error}")
+            lines.append(text.format(to=line["to"], error=line["error"]))
+        else:
+            lines.append(_("nobody could be told: {error}").format(error=line["error"]))
+    return lines
+
+
+def status_view(run: RunResult, unsent: Sequence[dict[str, Any]] = ()) -> RenderableType:
+    """The last run and what it needs, as `pendel status` shows it, with the messages that could not be sent."""
     started = dt.datetime.fromisoformat(run.started_at).astimezone()
     when = _("Run of {date} {time}, as of {as_of}").format(
         date=date(started.date()), time=f"{started:%H:%M}", as_of=date(run.as_of)
     )
-    parts: list[RenderableType] = [Text(_verdict(run), style="bold"), Text(when)]
+    parts: list[RenderableType] = [Text(verdict(run), style="bold"), Text(when)]
     parts += [
         Text(_("held back by: {check}").format(check=check_name(check)), style="red") for check in run.held_back_by
     ]
@@ -253,6 +265,7 @@ def status_view(run: RunResult) -> RenderableType:
     parts += [
         Text(_("could not be read: {branch}").format(branch=branch), style="red") for branch in run.failed_branches
     ]
+    parts += [Text(line, style="red") for line in unsent_lines(unsent)]
     sums = run.summary
     if not sums:
         return Group(*parts)
@@ -369,7 +382,7 @@ def run_markdown(run: RunResult, lang: str) -> str:
     before = language()
     set_language(lang)
     try:
-        lines = [f"# {_verdict(run)}", ""]
+        lines = [f"# {verdict(run)}", ""]
         lines += [f"- **{_('held back by: {check}').format(check=check_name(check))}**" for check in run.held_back_by]
         lines += [f"- {_('warning: {check}').format(check=check_name(check))}" for check in run.warnings]
         lines += [f"- **{_('could not be read: {branch}').format(branch=b)}**" for b in run.failed_branches]

@@ -30,8 +30,8 @@ from tests.pipeline import night, places_in
 PROJECT = Path(__file__).resolve().parent.parent
 YEAR = 2023
 COMMANDS = [
-    "", "demo", "nightly", "rebuild", "kpi", "status", "quarantine", "trace", "query", "diff", "close-year", "simulate",
-    "purge",
+    "", "demo", "nightly", "serve", "watch", "install-service", "rebuild", "kpi", "status", "quarantine", "trace",
+    "query", "diff", "close-year", "simulate", "purge",
 ]  # fmt: skip
 BRANCHES = """\
 branch,name,organisation,municipality,ils_code,export_format,opened_on,closed_on,latitude,longitude,isil,note
@@ -154,6 +154,7 @@ def at(places: Places) -> list[object]:
 def names() -> set[str]:
     """The words that stay as they are in every language: commands, options, choices, and what they are about."""
     found = {"pendel", "HOME", "Prefect", "SQL", "KPI", "data", "warehouse", "d", "h", "x", "id", "quality", "run"}
+    found |= {"Linux", "Windows", "systemd", "PREFECT", "API", "URL"}
     for command in (cli.cli, *cli.cli.commands.values()):
         found |= set(str(command.name).split("-"))
         for parameter in command.get_params(cli.cli.make_context("pendel", [], resilient_parsing=True)):
@@ -163,7 +164,7 @@ def names() -> set[str]:
     return found
 
 
-ALSO_DUTCH = {"en", "in", "is", "late", "of", "parameters", "project", "register"}
+ALSO_DUTCH = {"en", "in", "is", "late", "machine", "of", "parameters", "project", "register", "server"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
