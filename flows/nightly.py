@@ -6,6 +6,7 @@ coarse, at most MOST_READERS of them read, since Prefect's embedded server loses
 
 from __future__ import annotations
 
+import atexit
 import datetime as dt
 import functools
 import gc
@@ -27,8 +28,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
 from pendel import bronze, building, figures, gates, history, nights, notify, present, reading
-from pendel.places import Places, UserError, discreet
+from pendel.places import Places, UserError, discreet, hush
 from pendel.reference import Reference, read_reference
+
+atexit.register(hush)  # a scheduled run has a process of its own
 
 MOST_READERS = 16
 """The most tasks that read; a network with more branches has several branches a task."""

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import click
 
 from pendel import __version__
-from pendel.places import Busy, Places, UserError, discreet
+from pendel.places import Busy, Places, UserError, discreet, hush
 from pendel.words import LANGUAGES, _, number, set_language
 
 PUBLISHED, HELD_BACK, USAGE, NO_DATA, BUSY = 0, 1, 2, 3, 4
@@ -359,8 +359,9 @@ def install_service(places: Places, at: dt.datetime, system: str, apply: bool) -
     services.apply(plan)
     for path in plan.files:
         click.echo(_("Written: {file}").format(file=path))
-    click.echo(_("The night runs every day at {time}. To undo it: {command}").format(
-        time=time, command=" ".join([*plan.commands[1][:-4], "disable", "--now", *plan.commands[1][-3:]])))  # fmt: skip
+    undo = ["disable" if word == "enable" else word for word in plan.commands[1]]
+    text = _("The night runs every day at {time}. To undo it: {command}")
+    click.echo(text.format(time=time, command=" ".join(undo)))
 
 
 @cli.command()
@@ -798,13 +799,6 @@ def _error(error: UserError) -> str:
     return _(error.template).format(**error.values)
 
 
-def _hush() -> None:
-    """DuckDB's bindings fill standard error at exit with references that Great Expectations' imports still hold."""
-    if "great_expectations" in sys.modules:
-        sys.stderr.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
 def _language_asked(arguments: Sequence[str]) -> str | None:
     """The language that the command line asks for, so that what is wrong with the line itself is said in it too."""
     asked = re.findall(rf"(?<!\S)--lang[= ]({'|'.join(LANGUAGES)})(?!\S)", " ".join(arguments))
@@ -813,7 +807,7 @@ def _language_asked(arguments: Sequence[str]) -> str | None:
 
 def main() -> None:
     """Run the command line; errors that a user can mend end in one sentence, without a traceback."""
-    atexit.register(_hush)  # registered first, so run last
+    atexit.register(hush)  # registered first, so run last
     set_language(_language_asked(sys.argv[1:]))
     from pendel.figures import NoFigures
 

@@ -57,18 +57,22 @@ def is_busy(places: Places) -> bool:
         return True
 
 
+STOPPED = "TerminationSignal"
+"""The error of a run that was told to stop: the machine was shut down, or the service restarted."""
+
+
 def was_killed(run: RunResult, places: Places) -> bool:
     """Whether a run, the newest, ended without a word: killed, or the machine went off."""
     return run.finished_at is None and not is_busy(places)
 
 
 def is_missed(places: Places, moment: dt.datetime) -> bool:
-    """Whether the night of `moment` is still to be run: nothing ran since, or what ran once was killed.
+    """Whether the night of `moment` is still to be run: nothing ran since, or what ran once was killed or stopped.
 
     A second one that is killed is not tried again: that is for a person to look at.
     """
     found = runs_since(places, moment)
-    return not found or (len(found) == 1 and was_killed(found[0], places))
+    return not found or (len(found) == 1 and (found[0].error == STOPPED or was_killed(found[0], places)))
 
 
 def is_done(places: Places, moment: dt.datetime) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +51,13 @@ def discreet(error: Exception) -> Exception:
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(PROJECT)] or frames
     where = f"{Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else "no place"
     return Unexpected(type(error).__name__, where)
+
+
+def hush() -> None:
+    """At exit: DuckDB's bindings fill standard error with references that Great Expectations' imports still hold."""
+    if "great_expectations" in sys.modules:
+        sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 class Damaged(UserError):

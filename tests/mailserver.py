@@ -1,4 +1,4 @@
-"""A mail server on this machine for the tests: takes in what it is handed, by the rules of SMTP, and refuses when told."""
+"""A mail server on this machine for the tests: takes what it is handed, by the rules of SMTP."""
 
 from __future__ import annotations
 
