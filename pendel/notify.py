@@ -396,7 +396,8 @@ def tell_run(
             troubles = troubles_of(run, refused_files(places) if run.published else None, why)
             started = nights.started(run).astimezone(ZoneInfo(settings.time_zone))
             when = _("Run of {date} {time}.").format(date=date(started.date()), time=f"{started:%H:%M}")
-            _tell(places, settings, troubles, present.verdict(run), when, run.run_id, now)
+            headline = present.verdict(run) if run.finished_at else _("The nightly run needs attention.")
+            _tell(places, settings, troubles, headline, when, run.run_id, now)
 
 
 def tell_error(places: Places, error: UserError, now: dt.datetime | None = None) -> None:
