@@ -28,7 +28,7 @@ import pandas as pd
 from pendel.bronze import INSTANTS, Run, typed_again
 from pendel.contracts import PLACES_OF_A_ROW, columns, corrections, export_formats, kpis, rules, sql_files, tables
 from pendel.gates import CheckResult
-from pendel.places import EXPECTATIONS, NO_EXTENSIONS, SQL, Places, UserError, escaped
+from pendel.places import EXPECTATIONS, NO_EXTENSIONS, NOTIFICATIONS, SQL, Places, UserError, escaped
 from pendel.reference import Reference, public_holidays
 
 MAY_READ = {
@@ -325,7 +325,7 @@ def ingredients(reference: Reference) -> dict[str, str]:
     files = {f"pendel/{name}.py": here / f"{name}.py" for name in DECIDING}
     for kind, folder in (("sql", SQL), ("expectations", EXPECTATIONS), ("reference", reference.folder)):
         for path in sorted(folder.rglob("*")):
-            if path.suffix in {".sql", ".yaml", ".csv"}:
+            if path.suffix in {".sql", ".yaml", ".csv"} and path.name != NOTIFICATIONS:
                 files[f"{kind}/{path.relative_to(folder).as_posix()}"] = path
     for name, path in files.items():
         found.setdefault(name, _sha256(path.read_bytes()))

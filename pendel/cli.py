@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import click
 
 from pendel import __version__
-from pendel.places import Busy, Places, UserError, discreet
+from pendel.places import Busy, Places, UserError, discreet, hush
 from pendel.words import LANGUAGES, _, number, set_language
 
 PUBLISHED, HELD_BACK, USAGE, NO_DATA, BUSY = 0, 1, 2, 3, 4
@@ -237,6 +237,129 @@ def nightly(places: Places, as_of: dt.datetime | None) -> None:
     sys.exit(_nightly(places, as_of.date() if as_of else None))
 
 
+def _at_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--at", type=click.DateTime(["%H:%M"]), default="04:15", show_default=True, metavar="TIME",
+        help="When the night is run, on the clock of the network.",
+    )(command)  # fmt: skip
+
+
+@cli.command()
+@_at_option
+@click.option("--port", type=click.IntRange(1024, 65535), default=4200, show_default=True, metavar="PORT",
+              help="Where Prefect's server listens, on this machine alone.")  # fmt: skip
+@with_places
+def serve(places: Places, at: dt.datetime, port: int) -> None:
+    """Run every night by itself: keep the schedule, until stopped.
+
+    Starts Prefect's server on this machine, unless PREFECT_API_URL says where one is. A night that was missed, because
+    the machine was off, is run at once. `pendel install-service` has this started with the machine.
+    """
+    from pendel.reference import read_reference
+
+    zone = read_reference(places.reference).parameters.time_zone
+    places.check_raw()
+    (places.warehouse / "prefect").mkdir(parents=True, exist_ok=True)
+    given = os.environ.get("PREFECT_API_URL")
+    environment = _prefect_environment(places) | {"PREFECT_LOGGING_LEVEL": "ERROR"}
+    for name, value in environment.items():
+        os.environ.setdefault(name, value)
+    from pendel import server
+
+    with contextlib.nullcontext(given) if given else server.own(port) as url:
+        server.wait_for(url)
+        os.environ["PREFECT_API_URL"] = url
+        text = _("Every night at {time} ({zone}). Prefect's page: {page}. Stop with Ctrl-C.")
+        click.echo(text.format(time=f"{at:%H:%M}", zone=zone, page=url.removesuffix("/api")), err=True)
+        from flows.serving import keep
+
+        keep(places, at.time(), zone)
+
+
+@cli.command()
+@click.option("--older-than", type=click.FloatRange(0), default=26, show_default=True, metavar="HOURS",
+              help="After so many hours without a run something is wrong.")  # fmt: skip
+@click.option("--try", "trial", is_flag=True, help="Send everybody a trial message, and do nothing else.")
+@with_places
+def watch(places: Places, older_than: float, trial: bool) -> None:
+    """Look whether the night was run, and tell whoever is to be told if it was not.
+
+    To be run every hour by something else than the run itself: a run that was killed tells nobody. Sends again what
+    could not be sent. Ends with 0 when all is fine, 1 when a run is missing or a message could not be sent.
+    """
+    from pendel import figures, notify, present
+
+    if trial:
+        sent = notify.try_out(places)
+        for line in sent:
+            if line["sent"]:
+                click.echo(_("Sent to {to}.").format(to=line["to"]))
+        for text in present.unsent_lines([line for line in sent if not line["sent"]]):
+            click.echo(text, err=True)
+        sys.exit(0 if all(line["sent"] for line in sent) else 1)
+    troubles = notify.watch(places, hours=older_than)
+    for trouble in troubles:
+        click.echo(f"{trouble.wrong} {trouble.to_do}")
+    unsent = present.unsent_lines(figures.unsent_messages(places))
+    for text in unsent:
+        click.echo(text, err=True)
+    if not troubles and not unsent:
+        click.echo(_("The last run is recent: nothing has to be done."))
+    sys.exit(1 if troubles or unsent else 0)
+
+
+@cli.command("install-service")
+@_at_option
+@click.option("--system", type=click.Choice(["linux", "windows"]), default="windows" if os.name == "nt" else "linux",
+              help="For which kind of machine; without it, this one.")  # fmt: skip
+@click.option("--apply", is_flag=True, help="Do it, instead of showing it (Linux).")
+@with_places
+def install_service(places: Places, at: dt.datetime, system: str, apply: bool) -> None:
+    """Show what makes this machine run every night by itself; on Linux, do it with --apply.
+
+    On Linux systemd keeps Prefect's server, the schedule and the watchdog; on Windows the Task Scheduler starts the
+    night and the watchdog. Nothing is changed without --apply.
+    """
+    from pendel import services
+
+    time = f"{at:%H:%M}"
+    if system == "windows":
+        if apply:
+            raise UserError("On Windows nothing is done by itself: paste the lines shown into PowerShell.")
+        click.echo(
+            _(
+                "Paste these lines into PowerShell, opened as administrator. They plan two tasks: the night at {time}, "
+                "which wakes the machine and is caught up when it was off, and every hour a look whether the night "
+                "ran. The password of the mail server goes into an environment variable of the machine: setx /M "
+                "PENDEL_SMTP_PASSWORD …"
+            ).format(time=time),
+            err=True,
+        )
+        click.echo(services.windows(places, time), nl=False)
+        return
+    plan = services.linux(places, time)
+    if not apply:
+        for path, text in plan.files.items():
+            click.echo(f"# {path}\n{text}")
+        for command in plan.commands:
+            click.echo("$ " + " ".join(command))
+        click.echo(
+            _(
+                "This is what --apply does: write these files and run these commands. Prefect's server, the schedule "
+                "({time}) and a look every hour then start with the machine. Passwords go into {secrets}, which only "
+                "its owner may read (chmod 600): PENDEL_SMTP_PASSWORD=… on a line."
+            ).format(time=time, secrets=plan.secrets),
+            err=True,
+        )
+        return
+    services.apply(plan)
+    for path in plan.files:
+        click.echo(_("Written: {file}").format(file=path))
+    undo = ["disable" if word == "enable" else word for word in plan.commands[1]]
+    text = _("The night runs every day at {time}. To undo it: {command}")
+    click.echo(text.format(time=time, command=" ".join(undo)))
+
+
 @cli.command()
 @click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE",
               help="The day the run takes for today, such as 2024-01-01.")  # fmt: skip
@@ -266,11 +389,7 @@ def _nightly(places: Places, as_of: dt.date | None, afresh: bool = False) -> int
 
     # What a user can have wrong is found before Prefect starts, which takes seconds.
     network = read_reference(places.reference)
-    if not places.raw.is_dir():
-        raise UserError(
-            "{folder} is no folder. Put the branches' exports there, a folder a branch, or give --raw.",
-            folder=places.raw,
-        )
+    places.check_raw()
     day = as_of or today(network.parameters.time_zone)
     with bronze.locked(places, bronze.Run.start(day)):
         _make_sure_of_room(places)
@@ -506,8 +625,8 @@ def status(places: Places, form: str) -> None:
     else:
         run = figures.last_run(places)
         assert run is not None
-        run.summary = run.summary or {name: found[name] for name in found if name not in ("last_run",)}
-        _show(present.status_view(run))
+        run.summary = run.summary or {name: found[name] for name in found if name != "last_run"}
+        _show(present.status_view(run, found["unsent_messages"]))
     sys.exit(1 if found["needs_attention"] else 0)
 
 
@@ -820,13 +939,6 @@ def _error(error: UserError) -> str:
     return _(error.template).format(**error.values)
 
 
-def _hush() -> None:
-    """DuckDB's bindings fill standard error at exit with references that Great Expectations' imports still hold."""
-    if "great_expectations" in sys.modules:
-        sys.stderr.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
 def _language_asked(arguments: Sequence[str]) -> str | None:
     """The language that the command line asks for, so that what is wrong with the line itself is said in it too."""
     asked = re.findall(rf"(?<!\S)--lang[= ]({'|'.join(LANGUAGES)})(?!\S)", " ".join(arguments))
@@ -835,7 +947,7 @@ def _language_asked(arguments: Sequence[str]) -> str | None:
 
 def main() -> None:
     """Run the command line; errors that a user can mend end in one sentence, without a traceback."""
-    atexit.register(_hush)  # registered first, so run last
+    atexit.register(hush)  # registered first, so run last
     try:
         set_language(_language_asked(sys.argv[1:]))
     except UserError as error:

@@ -9,7 +9,7 @@ import datetime as dt
 import json
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -276,6 +276,25 @@ def last_run(places: Places) -> RunResult | None:
     return None
 
 
+def messages(places: Places) -> list[dict[str, Any]]:
+    """What people were told, a message a recipient and line, the oldest first; one sent again stands twice."""
+    if not places.messages.exists():
+        return []
+    found = []
+    for line in places.messages.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError):  # half a line, of a full disk
+            found.append(json.loads(line))
+    return found
+
+
+def unsent_messages(places: Places) -> list[dict[str, Any]]:
+    """The last message to each recipient, where it could not be sent; one to nobody is about the settings."""
+    last = {line["to"]: line for line in messages(places)}
+    if "" in last and any(line["sent"] and line["at"] >= last[""]["at"] for line in last.values()):
+        del last[""]  # the settings were mended since
+    return [line for line in last.values() if not line["sent"]]
+
+
 def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """What a built warehouse holds, over everything ever delivered: the sums of `pendel status`.
 
@@ -447,7 +466,10 @@ def status(places: Places) -> dict[str, Any]:
             "error": run.error,
         },
         **sums,
-        "needs_attention": needs_attention(run, sums),
+        "unsent_messages": [
+            {name: line[name] for name in ("at", "to", "subject", "error")} for line in unsent_messages(places)
+        ],
+        "needs_attention": needs_attention(run, sums) or bool(unsent_messages(places)),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 SQL = PROJECT / "sql"
 EXPECTATIONS = PROJECT / "expectations"
+NOTIFICATIONS = "notifications.yaml"
+"""In a reference folder: who is told what. It decides on no figure."""
 
 NO_EXTENSIONS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
@@ -59,6 +62,13 @@ def discreet(error: Exception) -> Exception:
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(PROJECT)] or frames
     where = f"{Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else "no place"
     return Unexpected(type(error).__name__, where)
+
+
+def hush() -> None:
+    """At exit: DuckDB's bindings fill standard error with references that Great Expectations' imports still hold."""
+    if "great_expectations" in sys.modules:
+        sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 class Damaged(UserError):
@@ -144,3 +154,16 @@ class Places:
     def runs(self) -> Path:
         """What each run found and decided, a folder a run."""
         return self.warehouse / "runs"
+
+    @property
+    def messages(self) -> Path:
+        """What people were told after which run, and what could not be told; a message a line."""
+        return self.warehouse / "messages.jsonl"
+
+    def check_raw(self) -> None:
+        """Raises UserError when there is no raw folder: a share that is not there must not look as if it were empty."""
+        if not self.raw.is_dir():
+            raise UserError(
+                "{folder} is no folder. Put the branches' exports there, a folder a branch, or give --raw.",
+                folder=self.raw,
+            )

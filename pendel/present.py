@@ -323,8 +323,20 @@ def _leg_state(state: str) -> str:
             "superseded": _("supplied by another")}[state]  # fmt: skip
 
 
-def status_view(run: RunResult) -> RenderableType:
-    """The last run and what it needs, as `pendel status` shows it."""
+def unsent_lines(unsent: Sequence[dict[str, Any]]) -> list[str]:
+    """The messages that could not be sent, a line each."""
+    lines = []
+    for line in unsent:
+        if line["to"]:
+            text = _("the message to {to} could not be sent: {error}")
+            lines.append(text.format(to=line["to"], error=line["error"]))
+        else:
+            lines.append(_("nobody could be told: {error}").format(error=line["error"]))
+    return lines
+
+
+def status_view(run: RunResult, unsent: Sequence[dict[str, Any]] = ()) -> RenderableType:
+    """The last run and what it needs, as `pendel status` shows it, with the messages that could not be sent."""
     started = dt.datetime.fromisoformat(run.started_at).astimezone()
     when = _("Run of {date} {time}, as of {as_of}").format(
         date=date(started.date()), time=f"{started:%H:%M}", as_of=date(run.as_of)
@@ -337,6 +349,7 @@ def status_view(run: RunResult) -> RenderableType:
     parts += [
         Text(_("could not be read: {branch}").format(branch=branch), style="red") for branch in run.failed_branches
     ]
+    parts += [Text(line, style="red") for line in unsent_lines(unsent)]
     sums = run.summary
     if not sums:
         return Group(*parts)
