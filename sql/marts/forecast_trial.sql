@@ -13,7 +13,11 @@
 WITH tried AS (
     SELECT
         *,
-        greatest(floor(expected_items + 1 / 3 - 0.02 / nullif(expected_items, 0)), 0) AS profile_items
+        -- greatest() would take 0 for what is not known
+        CASE
+            WHEN expected_items IS NOT NULL
+                THEN greatest(floor(expected_items + 1 / 3 - 0.02 / nullif(expected_items, 0)), 0)
+        END AS profile_items
     FROM marts.forecast_profile
 ),
 origin AS (
@@ -91,12 +95,24 @@ SELECT
     s.method,
     s.expected_items,
     s.forecast_items::INTEGER AS forecast_items,
-    CASE WHEN s.method = 'closed' THEN 0 ELSE least(forecast_items, greatest(0, ceil(s.expected_items - coalesce(p.spread, 1.28) * sqrt(s.expected_items + 0.25)))) END::INTEGER
-        AS low_items,
-    CASE WHEN s.method = 'closed' THEN 0 ELSE greatest(forecast_items, floor(s.expected_items + coalesce(p.spread, 1.28) * sqrt(s.expected_items + 0.25))) END::INTEGER
-        AS high_items,
+    CASE
+        WHEN s.method = 'closed' THEN 0
+        WHEN s.expected_items IS NOT NULL
+            THEN greatest(least(s.forecast_items, ceil(s.expected_items - s.reach)), 0)
+    END::INTEGER AS low_items,
+    CASE
+        WHEN s.method = 'closed' THEN 0
+        WHEN s.expected_items IS NOT NULL
+            THEN greatest(s.forecast_items, floor(s.expected_items + s.reach))
+    END::INTEGER AS high_items,
     s.naive_items::INTEGER AS naive_items,
     s.sent::INTEGER AS sent
-FROM lanes AS s
-LEFT JOIN spread AS p ON s.nth = p.nth AND s.size = p.size
-WHERE s.is_own
+FROM (
+    SELECT
+        l.*,
+        -- before there is anything to learn from: as wide as the spread of counts would make it
+        coalesce(p.spread, 1.28) * sqrt(l.expected_items + 0.25) AS reach
+    FROM lanes AS l
+    LEFT JOIN spread AS p ON l.nth = p.nth AND l.size = p.size
+    WHERE l.is_own
+) AS s
