@@ -163,7 +163,7 @@ def names() -> set[str]:
     return found
 
 
-ALSO_DUTCH = {"en", "in", "is", "late", "of", "parameters", "project", "register"}
+ALSO_DUTCH = {"band", "en", "in", "is", "late", "of", "parameters", "project", "register"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
