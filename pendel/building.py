@@ -29,7 +29,7 @@ from pendel.bronze import INSTANTS, Run, typed_again
 from pendel.contracts import PLACES_OF_A_ROW, columns, corrections, export_formats, kpis, rules, sql_files, tables
 from pendel.gates import CheckResult
 from pendel.places import EXPECTATIONS, NO_EXTENSIONS, NOTIFICATIONS, SQL, Places, UserError, escaped
-from pendel.reference import Reference, public_holidays
+from pendel.reference import Parameters, Reference, public_holidays
 
 MAY_READ = {
     "staging": {"bronze", "reference", "staging"},
@@ -243,9 +243,9 @@ def load_reference(
     table(
         "parameter",
         "transit_norm_transport_days INTEGER, overdue_after_transport_days INTEGER, "
-        "unsent_after_transport_days INTEGER, export_late_after_days INTEGER",
+        "unsent_after_transport_days INTEGER, export_late_after_days INTEGER, items_per_crate INTEGER",
         [(parameters.transit_norm_transport_days, parameters.overdue_after_transport_days,
-          parameters.unsent_after_transport_days, parameters.export_late_after_days)],
+          parameters.unsent_after_transport_days, parameters.export_late_after_days, parameters.items_per_crate)],
     )  # fmt: skip
     table(
         "kpi",
@@ -290,6 +290,19 @@ def load_reference(
     con.register("days", frame)
     con.execute("INSERT INTO reference.day SELECT date::DATE, holiday, is_transport_day, is_export_day FROM days")
     con.unregister("days")
+    transport = _transport_days(parameters, max(first.toordinal(), run.as_of.toordinal() - RECALLED), run.as_of)
+    table("transport_day", "date DATE", [(day,) for day in transport])
+
+
+RECALLED = 7 * 120
+"""Days before the run of which a forecast knows whether they were transport days."""
+
+
+def _transport_days(parameters: Parameters, first: int, as_of: dt.date) -> list[dt.date]:
+    """The transport days from a day (its ordinal) to well after the run: the year after it may not have begun."""
+    days = [dt.date.fromordinal(n) for n in range(first, min(as_of.toordinal() + 120, dt.date.max.toordinal()))]
+    off = public_holidays(parameters, sorted({day.year for day in days}))
+    return [day for day in days if day.isoweekday() in parameters.transport_weekdays and day not in off]
 
 
 def _span(con: duckdb.DuckDBPyConnection, as_of: dt.date) -> tuple[dt.date, dt.date]:

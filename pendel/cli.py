@@ -605,6 +605,33 @@ def overdue(places: Places, branch: str | None, form: str) -> None:
 
 
 @cli.command()
+@click.option("--by", type=click.Choice(["branch", "lane"]), default="branch", show_default=True,
+              help="What to split the forecast by.")  # fmt: skip
+@click.option("--branch", metavar="BRANCH", help="One branch only: all ten days of it.")
+@_format("table", "json", "csv", "md")
+@with_places
+def forecast(places: Places, by: str, branch: str | None, form: str) -> None:
+    """Show what there is to carry on the next transport days, in items and crates.
+
+    The table shows the first day, with --branch all ten; the other formats hold all ten. A band tells between which
+    numbers four outcomes in five lie. Crates are an estimate. Ends with 3 when nothing is forecast yet.
+    """
+    from pendel import figures, present
+    from pendel.forecast import forecast as forecast_of
+
+    found = forecast_of(places, by, branch)
+    if form == "json":
+        _print_json(found)
+    elif form == "csv":
+        click.echo(present.as_csv(*present.forecast_lines(found)), nl=False)
+    elif form == "md":
+        click.echo(present.forecast_markdown(found), nl=False)
+    else:
+        note = _(present.SIMULATED) if places.simulated.exists() else ""
+        _show(present.forecast_view(found, branch is not None, note, figures.branch_names(places)))
+
+
+@cli.command()
 @_format("table", "json")
 @with_places
 def status(places: Places, form: str) -> None:

@@ -984,3 +984,98 @@ def console(stderr: bool = False) -> Console:
         width = int(os.environ.get("COLUMNS") or 160)
         found = Console(stderr=stderr, highlight=False, markup=False, width=width)
     return found
+
+
+def _weekday(day: str) -> str:
+    """A date with its day of the week, short: di 02-01-2024."""
+    from babel.dates import format_date
+
+    name = format_date(dt.date.fromisoformat(day), "EEE", locale=language()).rstrip(".")
+    return f"{name} {date(day)}"
+
+
+def _band(row: dict[str, Any] | None) -> str:
+    if row is None or row["items"] is None:
+        return "–"
+    return f"{number(row['items'])} ({number(row['low'])}–{number(row['high'])})"
+
+
+def _scope_of_errors(scope: str) -> str:
+    return {
+        "all_lanes": _("all lanes"),
+        "sparse_lanes": _("sparse lanes"),
+        "branch_out": _("branches: sent"),
+        "branch_in": _("branches: to come"),
+        "network": _("the network"),
+    }[scope]
+
+
+def forecast_view(
+    found: dict[str, Any], whole: bool, note: str = "", names: Mapping[str, str] = MappingProxyType({})
+) -> RenderableType:
+    """The forecast: the first day, or with `whole` all ten, and how good it has been."""
+    rows = found["forecast"]
+    first = rows[0]["date"]
+    shown = rows if whole else [row for row in rows if row["date"] == first]
+    title = _("Forecast for the ten transport days to come") if whole else _("Forecast for {day}")
+    table = Table(title=title.format(day=_weekday(first)), box=box.SIMPLE_HEAD, title_justify="left",
+                  title_style="bold")  # fmt: skip
+    if whole:
+        table.add_column(_("day"), no_wrap=True)
+    if found["by"] == "branch":
+        table.add_column(_("branch"))
+        for name in (_("sends"), _("crates"), _("is sent"), _("crates")):
+            table.add_column(name, justify="right", no_wrap=True)
+        pairs: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+        for row in shown:
+            pairs.setdefault((row["date"], row["branch"]), {})[row["direction"]] = row
+        for (day, branch), sides in pairs.items():
+            cells = [cell for side in ("out", "in") for cell in (_band(sides[side]), number(sides[side]["crates"]))]
+            table.add_row(*([_weekday(day)] if whole else []), names.get(branch, branch), *cells)
+    else:
+        table.add_column(_("lane"))
+        for name in (_("items"), _("crates")):
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in shown:
+            lane = _lane(row["supplying_branch"], row["pickup_branch"], names)
+            table.add_row(*([_weekday(row["date"])] if whole else []), lane, _band(row), number(row["crates"]))
+    parts: list[RenderableType] = [table]
+    parts.append(
+        Text(
+            _("Items, and between brackets the band that holds four times in five.\n"
+              "Crates: an estimate, with {n} items in a crate (assumption).").format(n=number(found["items_per_crate"]))
+        )
+    )  # fmt: skip
+    parts.append(_errors(found))
+    if note:
+        parts.append(Text(note, style="dim italic"))
+    return Group(*parts)
+
+
+def _errors(found: dict[str, Any]) -> RenderableType:
+    if not found["backtest"]:
+        return Text(_("There is too little history to try the forecast on: it is seasonal naive."))
+    table = Table(box=box.SIMPLE_HEAD, title=_("How good it has been in the past eight weeks"), title_justify="left")
+    table.add_column("")
+    for name in (_("error"), _("seasonal naive"), _("smaller by"), _("band held")):
+        table.add_column(name, justify="right")
+    for row in found["backtest"]:
+        shares = (row["wape"], row["naive_wape"], row["improvement"], row["band_held"])
+        cells = [number(None if share is None else 100 * share, "pct") for share in shares]
+        table.add_row(_scope_of_errors(row["scope"]), *cells)
+    text = _("Lanes that get seasonal naive, because it was as good: {n} of {all}")
+    fallen = text.format(n=number(found["naive_lanes"]), all=number(found["lanes"]))
+    return Group(Text(), table, Text(fallen))
+
+
+def forecast_lines(found: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """The forecast as a flat table, for CSV: one line a day and branch and direction, or lane."""
+    names = list(found["forecast"][0])
+    return names, [list(row.values()) for row in found["forecast"]]
+
+
+def forecast_markdown(found: dict[str, Any]) -> str:
+    """The forecast as a Markdown table."""
+    names, lines = forecast_lines(found)
+    texts = [["" if cell is None else str(cell) for cell in line] for line in lines]
+    return as_markdown(names, texts, [isinstance(cell, int) for cell in lines[0]])

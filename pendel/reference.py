@@ -59,6 +59,7 @@ class Parameters:
     unsent_after_transport_days: int = 5
     transit_warning_days: int = 90
     export_late_after_days: int = 1
+    items_per_crate: int = 30
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ from tests.pipeline import night, places_in
 PROJECT = Path(__file__).resolve().parent.parent
 YEAR = 2023
 COMMANDS = [
-    "", "demo", "nightly", "serve", "watch", "install-service", "rebuild", "kpi", "lanes", "overdue", "status",
-    "quarantine", "trace", "query", "diff", "close-year", "simulate", "purge", "backup", "restore",
+    "", "demo", "nightly", "serve", "watch", "install-service", "rebuild", "kpi", "lanes", "overdue", "forecast",
+    "status", "quarantine", "trace", "query", "diff", "close-year", "simulate", "purge", "backup", "restore",
 ]  # fmt: skip
 BRANCHES = """\
 branch,name,organisation,municipality,ils_code,export_format,opened_on,closed_on,latitude,longitude,isil,note
@@ -164,8 +164,8 @@ def names() -> set[str]:
     return found
 
 
-ALSO_DUTCH = {"code", "norm", "trend", "en", "in", "is", "late", "machine", "of", "parameters", "project", "register",
-              "server", "zip"}  # fmt: skip
+ALSO_DUTCH = {"band", "code", "norm", "trend", "en", "in", "is", "late", "machine", "of", "parameters", "project",
+              "register", "server", "zip"}  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -927,3 +927,35 @@ def test_a_long_answer_is_cut_on_the_screen_alone(network: Places, pendel: Pende
     assert (
         pendel("query", "SELECT i FROM range(1234) AS r (i)", "--format", "csv", *at(network)).out.count("\n") == 1235
     )
+
+
+# --- forecast ---
+
+
+def test_forecast_in_every_form(network: Places, monkeypatch: pytest.MonkeyPatch, pendel: Pendel) -> None:
+    found = pendel("forecast", *at(network), "--format", "json").json
+    assert (found["as_of"], found["by"], found["crates_are"]) == (f"{YEAR + 1}-01-01", "branch", "estimate")
+    days = sorted({row["date"] for row in found["forecast"]})
+    assert len(days) == 10
+    assert len(found["forecast"]) == 10 * 3 * 2
+    assert all(row["low"] <= row["items"] <= row["high"] for row in found["forecast"])
+    assert {row["scope"] for row in found["backtest"]} >= {"all_lanes", "branch_in", "branch_out", "network"}
+    lanes = list(csv.DictReader(pendel("forecast", *at(network), "--by", "lane", "--format", "csv").out.splitlines()))
+    assert len(lanes) == 10 * 3 * 2
+    of_one = pendel("forecast", *at(network), "--by", "lane", "--branch", "noord", "--format", "json").json["forecast"]
+    assert len(of_one) == 10 * 4
+    assert all("noord" in (row["supplying_branch"], row["pickup_branch"]) for row in of_one)
+    assert len(pendel("forecast", *at(network), "--format", "md").out.splitlines()) == 2 + 10 * 3 * 2
+    monkeypatch.setenv("COLUMNS", "80")
+    for arguments in ([], ["--branch", "noord"], ["--by", "lane"]):
+        shown = pendel("forecast", *at(network), *arguments)
+        assert (shown.code, shown.err) == (0, "")
+        assert max(map(len, shown.out.splitlines())) <= 80
+        assert "Kratten: een schatting, bij 30 exemplaren per krat (aanname)." in shown.out
+        assert "Noord" in shown.out
+
+
+def test_forecast_of_nothing(network: Places, tmp_path: Path, pendel: Pendel) -> None:
+    unknown = pendel("forecast", *at(network), "--branch", "west")
+    assert (unknown.code, unknown.err) == (2, "Er is geen vestiging west. Bekend zijn: noord, oost, zuid.\n")
+    assert pendel("forecast", "--home", tmp_path).code == 3

@@ -1,0 +1,301 @@
+"""The forecast: against the same method written once more as loops, without a look at what came later, and in use."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+SQL = Path(__file__).parents[1] / "sql" / "marts"
+MODELS = ("profile", "trial", "lane_day", "branch_day", "error")
+DAY = dt.timedelta(days=1)
+AS_OF = dt.date(2023, 6, 5)
+HOLIDAYS = {
+    dt.date(2023, 4, 10),
+    dt.date(2023, 4, 27),
+    dt.date(2023, 5, 18),
+    dt.date(2023, 5, 29),
+    dt.date(2022, 12, 26),
+}
+FIRST = dt.date(2022, 11, 1)
+BRANCHES = {"xa": 20.0, "xb": 6.0, "ya": 1.0}
+DAYS = [FIRST + i * DAY for i in range((AS_OF - FIRST).days + 60)]
+TRANSPORT = [day for day in DAYS if day.isoweekday() <= 5 and day not in HOLIDAYS]
+Lane = tuple[str, str]
+
+
+def history(seed: int = 1) -> dict[tuple[dt.date, str, str], int]:
+    """What each lane sent: fewer on Mondays, more after a holiday, a lane that grows."""
+    dice = random.Random(seed)
+    found = {}
+    for day in DAYS:
+        for one in BRANCHES:
+            for other in BRANCHES:
+                if one != other and day < AS_OF:
+                    mean = BRANCHES[one] * BRANCHES[other] ** 0.3 / 2 * (0.6 if day.isoweekday() == 1 else 1.1)
+                    mean *= 1.5 if day - DAY in HOLIDAYS else 1
+                    works = day in TRANSPORT
+                    found[day, one, other] = sum(dice.random() < mean / 50 for _ in range(50)) if works else 0
+    return found
+
+
+class World:
+    """The relations that the forecast reads, and what it makes of them."""
+
+    def __init__(
+        self, sent: dict[tuple[dt.date, str, str], int], missing: set[tuple[str, dt.date]], closed: dt.date | None
+    ) -> None:
+        self.con = duckdb.connect()
+        self.con.execute(
+            """
+            CREATE SCHEMA marts; CREATE SCHEMA reference;
+            CREATE TABLE reference.run (as_of DATE);
+            CREATE TABLE reference.transport_day (date DATE);
+            CREATE TABLE reference.parameter (items_per_crate INTEGER);
+            CREATE TABLE reference.branch (branch VARCHAR, opened_on DATE, closed_on DATE);
+            CREATE TABLE marts.feed_day (branch VARCHAR, export_date DATE, state VARCHAR);
+            CREATE TABLE marts.agg_lane_day (date DATE, supplying_branch VARCHAR, pickup_branch VARCHAR, sent INTEGER);
+            INSERT INTO reference.parameter VALUES (7)
+            """
+        )
+        self.con.execute("INSERT INTO reference.run VALUES (?)", [AS_OF])
+        self.con.executemany("INSERT INTO reference.transport_day VALUES (?)", [[day] for day in TRANSPORT])
+        self.con.executemany(
+            "INSERT INTO reference.branch VALUES (?, NULL, ?)",
+            [[branch, closed if branch == "ya" else None] for branch in BRANCHES],
+        )
+        if missing:
+            states = [[branch, day, "missing"] for branch, day in sorted(missing)]
+            self.con.executemany("INSERT INTO marts.feed_day VALUES (?, ?, ?)", states)
+        rows = ", ".join(f"(DATE '{day}', '{one}', '{other}', {n})" for (day, one, other), n in sent.items())
+        self.con.execute(f"INSERT INTO marts.agg_lane_day VALUES {rows}")
+        for model in MODELS:
+            self.build(model)
+
+    def build(self, model: str) -> None:
+        sql = (SQL / f"forecast_{model}.sql").read_text(encoding="utf-8")
+        self.con.execute(f"CREATE OR REPLACE TABLE marts.forecast_{model} AS {sql}")
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        return self.con.execute(sql).fetchall()
+
+
+MISSING = {("xb", dt.date(2023, 5, 3)), ("xb", dt.date(2023, 6, 2))}
+CLOSED = dt.date(2023, 6, 9)
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    made = World(history(), MISSING, CLOSED)
+    yield made
+    made.con.close()
+
+
+# ---------------------------------------------------------------------------------------------- once more, in loops
+
+
+def kind(day: dt.date) -> str:
+    if any(before in HOLIDAYS and before.isoweekday() <= 5 for before in between(day, -1)):
+        return "after"
+    return "before" if any(after in HOLIDAYS and after.isoweekday() <= 5 for after in between(day, 1)) else ""
+
+
+def between(day: dt.date, step: int) -> Iterator[dt.date]:
+    """The days that are no transport days from here to the next, or last, one."""
+    day += step * DAY
+    while day not in TRANSPORT and FIRST <= day <= DAYS[-1]:
+        yield day
+        day += step * DAY
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+class Loops:
+    """The profile and seasonal naive of one origin."""
+
+    def __init__(self, sent: dict[tuple[dt.date, str, str], int], origin: dt.date) -> None:
+        self.told: dict[dt.date, dict[Lane, int]] = defaultdict(dict)
+        for (day, one, other), n in sent.items():
+            if day < origin and day in TRANSPORT and (one, day) not in MISSING:
+                self.told[day][one, other] = n
+        network = {day: mean(list(lanes.values())) for day, lanes in sorted(self.told.items())}
+        ordinary = [day for day in network if kind(day) == "" and day >= origin - 364 * DAY]
+        level = mean([network[day] for day in ordinary])
+        self.weekday = {w: mean([network[d] for d in ordinary if d.isoweekday() == w]) / level for w in range(1, 6)}
+        usual: dict[str, list[tuple[float, float]]] = {"after": [], "before": []}
+        days = list(network)
+        for at, day in enumerate(days):
+            around = [network[d] / self.weekday[d.isoweekday()] for d in days[max(at - 20, 0) : at] if kind(d) == ""]
+            if kind(day) and around:
+                usual[kind(day)].append((network[day], self.weekday[day.isoweekday()] * mean(around)))
+        self.neighbour = {"": 1.0}
+        for name, pairs in usual.items():
+            drawn = 3 * mean([u for _, u in pairs])
+            self.neighbour[name] = (sum(n for n, _ in pairs) + drawn) / (sum(u for _, u in pairs) + drawn)
+        past = [(day, (origin - day).days, lane, n) for day, lanes in self.told.items() for lane, n in lanes.items()]
+        past = [(day, (ago - 1) // 7, lane, n) for day, ago, lane, n in past if ago <= 26 * 7]
+        self.level: dict[Lane, float] = {}
+        for lane in {lane for _, _, lane, _ in past}:
+            own = [(0.5 ** (age / 8), n) for _, age, found, n in past if found == lane]
+            self.level[lane] = sum(w * n for w, n in own) / sum(w for w, _ in own)
+        came = sum(0.5 ** (age / 2) * n for _, age, _, n in past)
+        self.now = came / sum(0.5 ** (age / 2) * self.level[lane] for _, age, lane, _ in past)
+        self.origin = origin
+
+    def expected(self, lane: Lane, day: dt.date) -> float:
+        return self.level[lane] * self.now * self.weekday[day.isoweekday()] * self.neighbour[kind(day)]
+
+    def naive(self, lane: Lane, day: dt.date) -> int | None:
+        same = [
+            d for d, lanes in self.told.items()
+            if d.isoweekday() == day.isoweekday() and lane in lanes and kind(d) == "" and d >= self.origin - 28 * DAY
+        ]  # fmt: skip
+        return self.told[max(same)][lane] if same else None
+
+
+@pytest.mark.parametrize("weeks_back", [0, 1, 2, 5, 16])
+def test_the_profile_is_that_of_the_loops(weeks_back: int, world: World) -> None:
+    origin = AS_OF - 7 * weeks_back * DAY
+    loops = Loops(history(), origin)
+    found = world.rows(
+        "SELECT date, supplying_branch, pickup_branch, expected_items, naive_items, is_closed, horizon "
+        f"FROM marts.forecast_profile WHERE weeks_back = {weeks_back}"
+    )
+    coming = [day for day in TRANSPORT if day >= origin][:10]
+    assert {row[0] for row in found} <= set(coming)
+    assert len(found) == (60 if weeks_back == 0 else sum(
+        day < AS_OF and (one, day) not in MISSING for day in coming for one in BRANCHES for _ in range(2)))  # fmt: skip
+    for day, one, other, expected, naive, is_closed, horizon in found:
+        assert horizon == coming.index(day) + 1
+        if weeks_back == 0 and day > CLOSED and "ya" in (one, other):
+            assert (expected, naive, is_closed) == (0, 0, True)
+        else:
+            assert not is_closed
+            assert expected == pytest.approx(loops.expected((one, other), day), abs=1e-4)
+            assert naive == loops.naive((one, other), day)
+
+
+def median_of_counts(expected: float) -> int:
+    """The median of a Poisson distribution, by adding its chances."""
+    total, term, n = math.exp(-expected), math.exp(-expected), 0
+    while total < 0.5:
+        n += 1
+        term *= expected / n
+        total += term
+    return n
+
+
+def test_a_lanes_forecast_is_a_median(world: World) -> None:
+    found = world.rows(
+        "SELECT expected_items, forecast_items FROM marts.forecast_trial "
+        "WHERE method = 'profile' AND expected_items > 0"
+    )
+    assert len(found) > 100
+    assert sum(items == median_of_counts(expected) for expected, items in found) >= 0.98 * len(found)
+    assert all(abs(items - median_of_counts(expected)) <= 1 for expected, items in found)
+
+
+def test_the_error_is_that_of_the_trials(world: World) -> None:
+    trials = world.rows(
+        "SELECT supplying_branch, pickup_branch, forecast_items, naive_items, low_items, high_items, sent, method "
+        "FROM marts.forecast_trial WHERE weeks_back BETWEEN 1 AND 8"
+    )
+    lanes = [t for t in trials if t[0] and t[1] and t[3] is not None]
+    (found,) = world.rows(
+        "SELECT forecasts, items, wape, naive_wape, improvement, band_held FROM marts.forecast_error "
+        "WHERE scope = 'all_lanes'"
+    )
+    items = sum(t[6] for t in lanes)
+    wape = sum(abs(t[2] - t[6]) for t in lanes) / items
+    naive = sum(abs(t[3] - t[6]) for t in lanes) / items
+    held = mean([float(t[4] <= t[6] <= t[5]) for t in lanes])
+    assert found == pytest.approx((len(lanes), items, wape, naive, 1 - wape / naive, held))
+    assert wape < 0.8 * naive
+    assert 0.7 <= held <= 0.9
+
+
+def test_what_comes_after_an_origin_changes_nothing_there(world: World) -> None:
+    origin = AS_OF - 21 * DAY
+    sent = {key: n if key[0] < origin else 3 * n + 7 for key, n in history().items()}
+    other = World(sent, MISSING, CLOSED)
+    asked = (
+        "SELECT origin, date, supplying_branch, pickup_branch, method, expected_items, forecast_items, low_items, "
+        f"high_items, naive_items FROM marts.forecast_trial WHERE origin <= DATE '{origin}' ORDER BY ALL"
+    )
+    assert world.rows(asked) == other.rows(asked)
+    assert len(world.rows(asked)) > 6 * 6 * 9
+    later = asked.replace("<=", ">")
+    assert world.rows(later) != other.rows(later)
+    other.con.close()
+
+
+def test_a_lane_that_the_profile_serves_worse_gets_seasonal_naive() -> None:
+    sent = history()
+    for day in DAYS:
+        if (day, "xb", "ya") in sent and day in TRANSPORT:  # Fridays alone: no weekday of the network's
+            sent[day, "xb", "ya"] = 8 if day.isoweekday() == 5 else 0
+    made = World(sent, set(), None)
+    asked = "SELECT DISTINCT supplying_branch, pickup_branch FROM marts.forecast_lane_day WHERE method = 'naive'"
+    assert made.rows(asked) == [("xb", "ya")]
+    fridays = made.rows(
+        "SELECT isodow(date) = 5, forecast_items FROM marts.forecast_lane_day "
+        "WHERE supplying_branch = 'xb' AND pickup_branch = 'ya'"
+    )
+    assert set(fridays) == {(True, 8), (False, 0)}
+    made.con.close()
+
+
+def test_a_branch_that_closes_or_stops(world: World) -> None:
+    closed = "date > DATE '2023-06-09'"
+    of_ya = world.rows(
+        f"SELECT DISTINCT forecast_items, low_items, high_items, crates FROM marts.forecast_branch_day "
+        f"WHERE branch = 'ya' AND {closed}"
+    )
+    assert of_ya == [(0, 0, 0, 0)]
+    methods = world.rows(
+        "SELECT DISTINCT method FROM marts.forecast_lane_day "
+        f"WHERE {closed} AND (supplying_branch = 'ya' OR pickup_branch = 'ya')"
+    )
+    assert methods == [("closed",)]
+    # the register does not know it, but nothing has come for two weeks
+    sent = {key: 0 if key[1] == "xa" and key[0] >= AS_OF - 14 * DAY else n for key, n in history().items()}
+    stopped = World(sent, set(), None)
+    asked = (
+        "SELECT DISTINCT expected_items FROM marts.forecast_profile WHERE supplying_branch = 'xa' AND weeks_back = 0"
+    )
+    assert stopped.rows(asked) == [(0,)]
+    stopped.con.close()
+
+
+def test_a_lane_without_history_is_empty() -> None:
+    sent = {key: n for key, n in history().items() if "ya" not in key}
+    made = World(sent, set(), None)
+    asked = "SELECT DISTINCT method, forecast_items, crates FROM marts.forecast_lane_day WHERE supplying_branch = 'ya'"
+    assert made.rows(asked) == [("unknown", None, None)]
+    made.con.close()
+
+
+def test_branches_add_up_what_their_lanes_expect(world: World) -> None:
+    expected: dict[tuple[dt.date, str, str], float] = defaultdict(float)
+    for day, one, other, items in world.rows(
+        "SELECT date, supplying_branch, pickup_branch, expected_items FROM marts.forecast_lane_day"
+    ):
+        expected[day, one, "out"] += items
+        expected[day, other, "in"] += items
+    found = world.rows(
+        "SELECT date, branch, direction, forecast_items, crates, high_items, high_crates FROM marts.forecast_branch_day"
+    )
+    assert {row[:3] for row in found} == set(expected)
+    for day, branch, direction, items, crates, high, high_crates in found:
+        assert items == pytest.approx(expected[day, branch, direction], abs=0.51)
+        assert (crates, high_crates) == (math.ceil(items / 7), math.ceil(high / 7))
+        assert high >= items
