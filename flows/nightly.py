@@ -27,7 +27,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
-from pendel import bronze, building, figures, gates, history, nights, notify, present, reading
+from pendel import bronze, building, figures, gates, history, nights, notify, page, present, reading
 from pendel.places import Places, UserError, discreet, hush
 from pendel.reference import Reference, read_reference
 
@@ -208,8 +208,17 @@ def nightly(
         finally:
             result.finished_at = result.finished_at or _now()
             result.write(places)
+            _write_page(places, network, result)
             notify.tell_run(places, result, failure)
             _report("result", {"result": result})
+
+
+def _write_page(places: Places, network: Reference, result: figures.RunResult) -> None:
+    """Write the morning page. What goes wrong with it is told, and leaves the run as it was."""
+    try:
+        page.write(places, result, dt.datetime.now(dt.UTC), network.parameters.time_zone)
+    except Exception as error:
+        _report("page_failed", {"error": discreet(error)})
 
 
 def _now() -> str:

@@ -463,6 +463,8 @@ def _reporter(advance: Callable[..., None], results: list[Any]) -> Callable[[str
                 advance(None, None, _("judging the rows"))
         elif event == "unreadable":
             advance(None, None, _("could not be read: {branch}").format(branch=detail["folders"]))
+        elif event == "page_failed":
+            advance(None, None, _("the morning page could not be written ({error})").format(error=detail["error"]))
         elif event == "stored":
             advance(None, None, _("stored: {rows} rows, {held} held; building the warehouse").format(
                 rows=number(detail["rows"]), held=number(detail["held"])))  # fmt: skip

@@ -1,4 +1,4 @@
-"""The coordinator's morning page: one file of HTML, in Dutch, that needs no server, no script and no other file.
+"""The coordinator's morning page, and the search lists to print: HTML in Dutch that needs no server and no script.
 
 What is on it is selected by `pendel.figures`; here it gets its words, its order and its form.
 """
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import jinja2
 from babel.dates import format_date
 
-from pendel import figures, present
+from pendel import figures, forecast, present
 from pendel.figures import NoFigures, RunResult
 from pendel.places import Places, UserError, write_whole
 from pendel.words import date, language, number, set_language
@@ -32,29 +32,44 @@ SIGNS = {
 }
 """The state of a branch's export of a day: a sign and a word, since colour alone tells nothing to everybody."""
 
+TASKS = {
+    "find_at_pickup": "zoeken: had moeten aankomen",
+    "find_at_supplier": "zoeken: verzonden, nooit aangekomen",
+    "send": "verzenden",
+    "register_receipt": "ontvangst registreren",
+    "deliver_export": "aanlevering leveren",
+}
+"""What a branch is asked on its search list, in few words."""
+
+LIST = 60
+"""The most items of a branch and task that are printed; the rest is in `pendel overdue`."""
+
 ORDER = ["rejected", "missing", "held", "late", "received", "empty", "none"]
 """Worst first."""
 
 
 def write(places: Places, run: RunResult, now: dt.datetime, time_zone: str) -> Path:
-    """Write `site/index.html` in the warehouse's folder, of a run and of what is published; `now` bears its zone.
+    """Write `site/index.html` in the warehouse's folder, of a run and of what is published, and beside it
+    `zoeklijsten.html`, the search lists of all branches; `now` bears its zone.
 
     A run that was held back or broke off leaves the figures of the night before: the page says so.
     """
     before = language()
     set_language("nl")
     try:
-        text = _template().render(_content(places, run, now.astimezone(ZoneInfo(time_zone))))
+        content = _content(places, run, now.astimezone(ZoneInfo(time_zone)))
+        pages = {name: _template(name).render(content) for name in ("zoeklijsten.html", "index.html")}
     finally:
         set_language(before)
-    page = places.warehouse / "site" / "index.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(page, text)
-    return page
+    folder = places.warehouse / "site"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in pages.items():
+        write_whole(folder / name, text)
+    return folder / "index.html"
 
 
 @functools.cache
-def _template() -> jinja2.Template:
+def _template(name: str) -> jinja2.Template:
     folder = Path(__file__).parent / "templates"
     machine = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
@@ -64,13 +79,25 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     machine.filters |= {"number": number, "date": date, "day": _day, "weekday": _weekday}
-    machine.globals |= {"several": _several, "SIGNS": SIGNS}
-    return machine.get_template("morning.html")
+    machine.globals |= {
+        "several": _several,
+        "total": _total,
+        "SIGNS": SIGNS,
+        "TASKS": TASKS,
+        "LIST": LIST,
+        "task_text": present.task_text,
+    }
+    return machine.get_template(name)
 
 
 def _several(one: str, many: str, count: int) -> str:
     """A phrase about a number; the page is Dutch, and so are its phrases."""
     return (one if count == 1 else many).replace("{n}", number(count))
+
+
+def _total(rows: list[dict[str, Any] | None]) -> int:
+    """The items of all days together."""
+    return round(sum(row["items"] or 0 for row in rows if row))
 
 
 def _day(day: dt.date) -> str:
@@ -85,11 +112,16 @@ def _weekday(day: dt.date) -> str:
 def _content(places: Places, run: RunResult, now: dt.datetime) -> dict[str, Any]:
     """All that the template tells."""
     published: dict[str, Any] | None = None
+    search: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    ahead: dict[str, Any] | None = None
     held: list[dict[str, Any]] = []
     try:
         with figures.published(places) as con:
             published = figures.morning(con)
         held = [item for item in figures.quarantine(places) if not item["settled"]]
+        for item in figures.search_items(places):
+            search.setdefault(item["name"], {}).setdefault(item["task"], []).append(item)
+        ahead = _ahead(places, published["names"])
     except NoFigures:
         pass
     except UserError:
@@ -110,6 +142,8 @@ def _content(places: Places, run: RunResult, now: dt.datetime) -> dict[str, Any]
         "drift": [present.drift_sentence(item) for item in sums.get("drift", [])],
         "rows": sums.get("rows"),
         "published": published,
+        "search": search,
+        "ahead": ahead,
     }
     if published:
         days = [published["as_of"] - dt.timedelta(days=back) for back in range(28, 0, -1)]
@@ -127,6 +161,32 @@ def _content(places: Places, run: RunResult, now: dt.datetime) -> dict[str, Any]
             **_lanes(published),
         }
     return content
+
+
+def _ahead(places: Places, names: dict[str, str]) -> dict[str, Any] | None:
+    """What each branch sends and gets on the next transport day and the nine behind it, and how good that has been;
+    None without a history to forecast from.
+    """
+    try:
+        found = forecast.forecast(places)
+    except NoFigures:
+        return None
+    days = sorted({row["date"] for row in found["forecast"]})
+    rows = {(row["branch"], row["direction"], row["date"]): row for row in found["forecast"]}
+    error = {row["scope"]: row for row in found["backtest"]}
+    return {
+        "days": [dt.date.fromisoformat(day) for day in days],
+        "branches": [
+            (name, {way: [rows.get((branch, way, day)) for day in days] for way in ("out", "in")})
+            for branch, name in names.items()
+            if any((branch, "out", day) in rows for day in days)
+        ],
+        "items_per_crate": found["items_per_crate"],
+        "lanes": found["lanes"],
+        "naive_lanes": found["naive_lanes"],
+        "error": error.get("all_lanes"),
+        "branch_error": error.get("branch_out"),
+    }
 
 
 def _lasted(run: RunResult) -> str:
