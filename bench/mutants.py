@@ -70,6 +70,7 @@ BEYOND = tuple(
         "when_branches_are_open",
         "a_code_means",
         "files_rank_by",
+        "a_receipt_counts",
         "how_long_a_short_way",
         "a_leg_that_its_supplier",
     )
