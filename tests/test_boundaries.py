@@ -688,6 +688,7 @@ def test_a_leg_that_its_supplier_closed_bears_when_and_why() -> None:
 def test_a_code_means_the_branch_that_opened_with_it_last() -> None:
     """Of two that opened at once the later by name; one without a date was there before all others."""
     periods = [period("xc", "1"), period("xa", "1", opened="2022-05-01"), period("xb", "2"), period("xa", "2")]
+    periods += [period(branch, "3", opened="2023-01-01") for branch in ("xb", "xa")]
     warehouse = Warehouse(World(periods, day("2023-04-11")))
     first, last = day("0001-01-01"), day("9999-12-31")
     assert warehouse.rows("SELECT * FROM staging.branch_code ORDER BY ALL") == [
@@ -695,6 +696,8 @@ def test_a_code_means_the_branch_that_opened_with_it_last() -> None:
         ("1", "xc", "X", first, day("2022-05-01")),
         ("2", "xa", "X", first, first),
         ("2", "xb", "X", first, last),
+        ("3", "xa", "X", first, day("2023-01-01")),
+        ("3", "xb", "X", day("2023-01-01"), last),
     ]
 
 
