@@ -739,3 +739,77 @@ def test_a_code_means_a_branch_by_the_date_of_the_export(side: str, exported: st
     warehouse = Warehouse(World(periods, day("2023-03-01"), files, [row]))
     expected = (branch, "xa") if side == "supplying" else ("xa", branch)
     assert warehouse.rows("SELECT supplying_branch, pickup_branch FROM marts.fct_leg") == [expected]
+
+
+# ------------------------------------------------------------------------------------------- what a value looks like
+
+LETTERS = "abcdefghijklmnopqrst"
+CODE_OF_12 = (["0", "A", "a", "_", "-", "0060-ab_CDEF"], ["", "0060-ab_CDEFg", "a b", "a.b"])
+CODE_OF_2 = (["0", "A", "a", "zZ"], ["", "abc", "-"])
+SHAPES = {
+    # column: what is kept of it, and what is masked
+    "reservation_id": (
+        ["1", "1234567890", "2019-5-2.1", "2019-05-22.12345678", "2019-05-22-1"],
+        ["", "12345678901", "219-5-2.1", "20190-5-2.1", "2019--2.1", "2019-005-2.1", "2019-5-.1", "2019-5-222.1",
+         "2019-5-2.", "2019-5-2.123456789", "2019-5-2_1"],
+    ),
+    "item_barcode": (["0", "A", "a", ".", "-", LETTERS + "1234"], ["", LETTERS + "12345", "a b", "a@b"]),
+    "material_type": (
+        ["0", "AB", "ABC123", "boek", "Boek", "b", "b1", LETTERS, "boek a", "boek_a", "boek-a", "boek ab", "boek a1",
+         f"boek {LETTERS}", "boek 1", "boek 1234", "boek a b c"],
+        ["", " a", "ABC1234", LETTERS + "u", f"boek {LETTERS}u", "boek 12345", "boek ", "boek a b c d", "boek A",
+         "bOEK"],
+    ),
+    "supplying_branch": CODE_OF_12,
+    "pickup_branch": CODE_OF_12,
+    "status": CODE_OF_2,
+    "close_reason": CODE_OF_2,
+    "received_at": (
+        ["1-1-1", "2023-12-2023", "@2023-12-31", "1/1-1", "1.1-1", "1-1/1", "1-1.1", "1-1-1T1", "1-1-1 1", "1-1-1T:",
+         "1-1-1T.", "1-1-1T-", "1-1-1 123456789012345"],
+        ["20233-1-1", "-1-1", "1--1", "1-123-1", "1-1-", "1-1-20233", "1-1-1T", "1-1-1 1234567890123456", "1-1-1x1",
+         "@@1-1-1", "1_1-1", "1-1_1"],
+    ),
+}  # fmt: skip
+A_DATED_NUMBER = (
+    ["2019-05-22.00012", "2019-05-22.000123"],
+    ["", "2019-05-22.0001", "2019-05-22.0001234", "219-05-22.00012", "20190-05-22.00012", "2019-5-22.00012",
+     "2019-005-22.00012", "2019-05-2.00012", "2019-05-222.00012", "2019-05-22x00012"],
+)  # fmt: skip
+NUMBERS = dict.fromkeys(("dnb_tsv", "excel", "fmb_csv"), A_DATED_NUMBER) | {
+    "koha_csv": (["1", "1234567890"], ["", "12345678901", "1-1"])
+}
+
+
+def fitting(pattern: str, values: list[str]) -> list[str]:
+    """Those that fit, as `bronze` asks it."""
+    with duckdb.connect() as con:
+        return [
+            value
+            for value in values
+            if con.execute("SELECT regexp_full_match(?, ?)", [value, pattern]).fetchone() == (True,)
+        ]
+
+
+@pytest.mark.parametrize("column", SHAPES)
+def test_what_a_sound_value_looks_like(column: str) -> None:
+    kept, masked = SHAPES[column]
+    assert fitting(contracts.columns()[column].shape, kept + masked) == kept
+
+
+def test_every_column_has_a_shape_that_is_tested() -> None:
+    assert {spec.shape for spec in contracts.columns().values()} == {
+        contracts.columns()[column].shape for column in SHAPES
+    }
+
+
+@pytest.mark.parametrize("form", contracts.export_formats())
+def test_what_a_reservation_number_looks_like(form: str) -> None:
+    sound, unsound = NUMBERS[form]
+    assert fitting(contracts.export_formats()[form].reservation_id_pattern, sound + unsound) == sound
+
+
+def test_what_a_file_speaks_for() -> None:
+    """The folder of a branch tells what that branch did, and one system alone tells of all."""
+    perspectives = {name: spec.perspective for name, spec in contracts.export_formats().items()}
+    assert perspectives == dict.fromkeys(perspectives, "branch") | {"koha_csv": "network"}
