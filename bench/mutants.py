@@ -71,6 +71,7 @@ BEYOND = tuple(
         "a_code_means",
         "files_rank_by",
         "a_receipt_counts",
+        "of_two_words",
         "how_long_a_short_way",
         "a_leg_that_its_supplier",
     )

@@ -813,3 +813,22 @@ def test_what_a_file_speaks_for() -> None:
     """The folder of a branch tells what that branch did, and one system alone tells of all."""
     perspectives = {name: spec.perspective for name, spec in contracts.export_formats().items()}
     assert perspectives == dict.fromkeys(perspectives, "branch") | {"koha_csv": "network"}
+
+
+@pytest.mark.parametrize(("first", "then", "state"), [("T", "O", "delivered"), ("O", "T", "in_transit")])
+def test_of_two_words_of_one_moment_the_later_export_counts(first: str, then: str, state: str) -> None:
+    files = [File("xb", day("2023-03-15")), File("xb", day("2023-03-14"))]
+    rows = [
+        Row(file, "7", "1", "01", status, "2023-03-14 12:00", "2023-03-13 10:00", "2023-03-14 10:00" * (status == "O"))
+        for file, status in ((2, first), (1, then))
+    ]
+    warehouse = Warehouse(World(PLAIN, day("2023-04-01"), files, rows))
+    assert list(warehouse.states().values()) == [state]
+
+
+@pytest.mark.parametrize("form", ["dnb_tsv", "excel", "fmb_csv"])
+def test_what_a_library_system_of_the_network_can_say(form: str) -> None:
+    """Its close reasons and status codes, zero for the letter O among them."""
+    spec = contracts.export_formats()[form]
+    assert "".join(map(str, spec.close_reasons)) == "01456789"
+    assert spec.status_codes == {**dict(zip("ATOBURZ", "ATOBURZ", strict=True)), "0": "O"}
