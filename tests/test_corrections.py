@@ -111,7 +111,10 @@ def test_a_value_that_is_overridden(places: Places, declare: Declare) -> None:
     )
     assert received == moved
     assert days > 28, "durations follow"
-    assert rows(places, "SELECT row, correction FROM quality.corrected_row") == [(found["row"], 1)]
+    assert rows(places, "SELECT * FROM quality.corrected_row") == rows(
+        places,
+        f"SELECT file_id, branch, file, {found['row']}, 1 FROM quality.file WHERE file = '{found['file']}'",
+    )
 
 
 def test_the_rules_look_at_the_corrected_row(places: Places, declare: Declare) -> None:

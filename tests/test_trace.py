@@ -588,6 +588,11 @@ def test_what_became_of_each_file(small: Warehouse) -> None:
             f"INSERT INTO quality.file SELECT * REPLACE ({number} AS file_id, {change}) FROM quality.file "
             f"WHERE file_id = {NEW}"
         )
+    # the one that did comes last
+    small.con.execute(
+        f"CREATE TABLE replacing AS FROM quality.file WHERE file_id = {NEW};"
+        f"DELETE FROM quality.file WHERE file_id = {NEW}; INSERT INTO quality.file FROM replacing"
+    )
     result = small.con.execute(trace._statement("file", {})[0])
     names = [column[0] for column in result.description or []]
     found = [dict(zip(names, line, strict=True)) for line in result.fetchall()]
