@@ -234,6 +234,10 @@ COUNTS = {
     "marts.dim_date": "transport_day_number",
     "kpi.definition": "position",
     "marts.parameter": "transit_norm_transport_days overdue_after_transport_days export_late_after_days",
+    "marts.forecast_profile": "expected_items naive_items sent",
+    "marts.forecast_trial": "expected_items forecast_items low_items high_items naive_items sent",
+    "marts.forecast_lane_day": "expected_items forecast_items low_items high_items crates high_crates",
+    "marts.forecast_branch_day": "forecast_items low_items high_items crates low_crates high_crates",
 }
 LENGTHS = {
     "marts.fct_leg": "transit_calendar_days transit_transport_days fill_days",
@@ -253,6 +257,8 @@ STATES = {
     "marts.feed_day": "received late rejected missing",
     "quality.file": "accepted partly_accepted rejected superseded skipped",
 }
+FORECASTS = [f"marts.forecast_{name}" for name in ("profile", "trial", "lane_day", "branch_day")]
+METHODS = "profile naive closed unknown sum"
 UNITS = "reservations balance days transport_days pct"
 VALUES = [
     # relation, column, what it may be, what it may not be
@@ -267,6 +273,11 @@ VALUES = [
     *((relation, "completeness", ["0", "0.5", "1"], ["-0.01", "1.01"]) for relation in ("kpi.value", "kpi.published")),
     *((relation, "dimension", ["'total'", "'organisation'", "'branch'", "'lane'"], ["''", "'town'"])
       for relation in ("marts.scope", "marts.agg_delivery_period", "kpi.value")),
+    *((relation, "weeks_back", ["0", "16"], ["-1", "17"]) for relation in FORECASTS[:2]),
+    *((relation, "horizon", ["1", "10"], ["0", "11"]) for relation in FORECASTS),
+    *((relation, "method", [*map(repr, METHODS.split())], ["'best'", "''"]) for relation in FORECASTS[1:3]),
+    ("marts.forecast_branch_day", "direction", ["'out'", "'in'"], ["'both'", "''"]),
+    ("marts.parameter", "items_per_crate", ["1", "30"], ["0", "-1"]),
     ("marts.dim_branch", "latitude", ["-90", "52.4", "90"], ["-90.1", "90.1"]),
     ("marts.dim_branch", "longitude", ["-180", "5.2", "180"], ["-180.1", "180.1"]),
     ("marts.dim_date", "iso_week", ["1", "53"], ["0", "54"]),
@@ -304,8 +315,8 @@ def test_every_value_that_is_held_to_something_has_a_case() -> None:
         if column.keys() & {"least", "most", "one_of"} and not spec.get("written_after_checks")
     }
     empty = {"kpi.closed_year", "kpi.restatement", "marts.closed_year_file", "quality.correction",
-             "quality.corrected_row"}  # fmt: skip
-    # nothing was closed or corrected in this world: no row can bear a value
+             "quality.corrected_row", "marts.forecast_error"}  # fmt: skip
+    # nothing was closed or corrected in this world, and no forecast of it has an outcome: no row can bear a value
     held_to = {(relation, name) for relation, name in held_to if relation not in empty}
     assert held_to - {("marts.dim_date", "month"), ("marts.fct_delivery", "month")} == {v[:2] for v in VALUES}
 
