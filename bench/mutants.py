@@ -5,9 +5,13 @@
     python bench/mutants.py --file sql/marts/fct_leg.sql --list
 
 A changed copy is called a mutant. DuckDB parses a SELECT into its tree (`json_serialize_sql`), one node of the tree is
-changed, and DuckDB writes the SELECT again: a mutant always parses. Those that DuckDB cannot bind are left out. YAML is
-changed as data. Each mutant is judged in a process of its own, forked from this one after pytest has collected the
-tests, which stops at the first test that fails; a mutant that no test ends within the time limit counts as found.
+changed, and DuckDB writes the SELECT again: a mutant always parses. Those that DuckDB cannot bind are left out, and
+what a file of `sql/checks/` selects stays as it is, since the gates count its rows. YAML is changed as data. Each
+mutant is judged in a process of its own, forked from this one after pytest has collected the tests, which stops at the
+first test that fails; a mutant that no test ends within the time limit counts as found.
+
+With `--kept FILE` the verdicts are kept: what was found once is not judged again while its text is the same (tests are
+added, seldom taken away), so that a run can be broken off and continued, part by part.
 
 Tests that merely compare what is committed with what the contracts say (`DRIFT`) do not judge, since they would find
 every change of a contract without understanding it.
@@ -23,9 +27,11 @@ import contextlib
 import copy
 import datetime as dt
 import gc
+import hashlib
 import json
 import multiprocessing
 import os
+import pickle
 import random
 import re
 import resource
@@ -59,12 +65,48 @@ BEYOND = tuple(
         "a_closed_row",
         "a_reservation_number",
         "a_leg_bears",
+        "what_is_under_way",
+        "what_is_only_asked_for",
+        "when_branches_are_open",
+        "a_code_means",
+        "files_rank_by",
+        "how_long_a_short_way",
+        "a_leg_that_its_supplier",
     )
 )
-MODELS = ("tests/test_models.py", "tests/test_boundaries.py::test_a_sound_warehouse", *BEYOND)
+COLUMNS = tuple(
+    f"tests/test_boundaries.py::test_{name}" for name in ("every_column", "a_published_figure", "the_definitions")
+)
+MODELS = (
+    *COLUMNS,
+    "tests/test_models.py::test_all_seven",
+    *BEYOND,
+    "tests/test_models.py",
+    "tests/test_boundaries.py::test_a_sound_warehouse",
+)
 SOUND = ("tests/test_gates.py::test_a_sound_warehouse", "tests/test_gates.py::test_every_column_is_described")
-ROWS = ("tests/test_rules.py::test_a_row_is_held", "tests/test_rules.py::test_rows_are_conserved")
+ROWS = tuple(f"tests/test_rules.py::test_{name}" for name in ("a_row_is_held", "every_rule_has", "rows_are_conserved"))
+CLOSED = tuple(
+    f"tests/test_history.py::test_{name}"
+    for name in (
+        "which_late_files",
+        "why_a_closed_year",
+        "a_figure_that_is_computed",
+        "a_closed_year",
+        "a_changed_rule_restates",
+        "an_unexplained",
+    )
+)
 JUDGES = {
+    "sql/trace/row.sql": ("tests/test_trace.py::test_what_became", "tests/test_trace.py"),
+    "sql/trace/file.sql": ("tests/test_trace.py::test_what_became", "tests/test_trace.py"),
+    "sql/trace/": ("tests/test_trace.py::test_what_a_figure", "tests/test_trace.py"),
+    "sql/history/": ("tests/test_history.py::test_what", "tests/test_history.py::test_nothing_changed"),
+    "sql/kpi/closed_year.sql": (*CLOSED, *SOUND),
+    "sql/kpi/restatement.sql": (*CLOSED, *SOUND),
+    "sql/marts/closed_year_file.sql": (*CLOSED, *SOUND),
+    "sql/quality/correct": ("tests/test_corrections.py", *SOUND),
+    "sql/staging/corrected_row.sql": ("tests/test_corrections.py", *MODELS),
     "sql/checks/": ("tests/test_boundaries.py", "tests/test_gates.py"),
     "sql/quality/": (*MODELS, *SOUND, "tests/test_rules.py"),
     "sql/staging/": (*MODELS, *ROWS, *SOUND),
@@ -91,7 +133,19 @@ LAST = (
 )
 """Tests that take seconds: asked last."""
 
+WARM = {"tests/test_trace.py": ("planted", "simulated", "other"), "tests/test_history.py": ("year",),
+        "tests/test_corrections.py": ("year",)}  # fmt: skip
+"""Fixtures of a module that tests only read, and that take seconds: made once, by what is not changed. A night that
+then runs by changed SQL builds anew (`building.ingredients`), and `sql/trace/` and `sql/history/` make none of them.
+"""
+
 NOWHERE = 2**63
+
+PARAMETERS = {
+    "kpi": "overdue", "year": 2023, "month": 0, "branch": "", "supplying_branch": "", "pickup_branch": "",
+    "supplying_organisation": "", "pickup_organisation": "", "file_id": 1, "row": 0,
+}  # fmt: skip
+"""Values for the parameters of `sql/trace/` and `sql/history/`, to see whether a SELECT binds."""
 
 
 @dataclass(frozen=True)
@@ -320,11 +374,19 @@ def _places(tree: Any, location: int) -> Iterator[tuple[Any, Any, Node, int]]:
             yield from _places(value, location)
 
 
-class Sql:
-    """DuckDB as parser and printer; `con` knows the relations, to see whether a SELECT binds."""
+def _selected(node: Node) -> set[int]:
+    """All that the outermost SELECT, or each of a union, selects."""
+    if node["type"] == "SET_OPERATION_NODE":
+        return {item for child in node["children"] for item in _selected(child)}
+    return {id(item) for _, _, item, _ in _places(node["select_list"], 0)}
 
-    def __init__(self, con: Any) -> None:
+
+class Sql:
+    """DuckDB as parser and printer; `con` knows the relations, to see whether a SELECT binds, with `parameters`."""
+
+    def __init__(self, con: Any, parameters: dict[str, Any] | None = None) -> None:
         self.con = con
+        self.parameters = parameters or {}
         self.frame = self.tree("SELECT 1")
 
     def tree(self, sql: str) -> Node:
@@ -353,9 +415,15 @@ class Sql:
         whole = {"error": False, "statements": [{"node": node, "named_param_map": []}]}
         return self.text(whole)
 
-    def mutants(self, sql: str, rng: random.Random) -> Iterator[tuple[str, str, str, int, Callable[[], str]]]:
-        """Every change of a SELECT: its kind, before, after, where in the text, and what writes the new SELECT."""
+    def mutants(
+        self, sql: str, rng: random.Random, rows_are_counted: bool = False
+    ) -> Iterator[tuple[str, str, str, int, Callable[[], str]]]:
+        """Every change of a SELECT: its kind, before, after, where in the text, and what writes the new SELECT.
+
+        With `rows_are_counted` what it selects stays as it is: only how many rows there are is ever asked.
+        """
         tree = self.tree(sql)
+        passed_over = _selected(tree["statements"][0]["node"]) if rows_are_counted else set()
         pool: dict[str, set[str]] = defaultdict(set)
         for _, _, node, _ in _places(tree, 0):
             if node["type"] == "COLUMN_REF":
@@ -363,6 +431,8 @@ class Sql:
                 pool[".".join(qualifier)].add(name)
         names = {qualifier: sorted(found) for qualifier, found in pool.items()}
         for holder, key, node, location in _places(tree, 0):
+            if id(node) in passed_over:
+                continue
             for kind, new in _changes(node, names, rng):
                 if new is None:
                     continue
@@ -382,8 +452,9 @@ class Sql:
         """Whether DuckDB finds all relations, columns and functions, and their types fit."""
         import duckdb
 
+        used = set(re.findall(r"\$(\w+)", statement))
         try:
-            self.con.execute(f"EXPLAIN {statement}")
+            self.con.execute(f"EXPLAIN {statement}", {name: self.parameters[name] for name in used} or None)
         except duckdb.Error:
             return False
         return True
@@ -411,21 +482,55 @@ def _contrast(before: str, after: str, most: int = 110) -> tuple[str, str]:
     return part(before), part(after)
 
 
+TEMPLATES = (
+    # as it stands in a file, as DuckDB parses it, as DuckDB prints that
+    ("{batch}", "_batch_", "_batch_"),
+    ("$reference_rules", "WHEN $reference_rules THEN NULL", "WHEN ($reference_rules) THEN (NULL)"),
+    ("$which_correction", "WHEN $which_correction THEN NULL", "WHEN ($which_correction) THEN (NULL)"),
+    ("$overrides", "$overrides AS file_id", "$overrides AS file_id"),
+)
+"""What is filled in when a SELECT is used and is none of SQL. Parameters ($year, and $dropped too) DuckDB parses."""
+
+
+def _parseable(text: str) -> str:
+    for template, stand_in, _ in TEMPLATES:
+        text = text.replace(template, stand_in)
+    return text
+
+
+def _template(printed: str) -> str:
+    for template, _, stand_in in TEMPLATES:
+        printed = printed.replace(stand_in, template)
+    return printed
+
+
+def _filled_in(text: str, on: str) -> str:
+    """A SELECT as it is asked, but for the parameters that are bound."""
+    from pendel import building
+
+    whole = {"{batch}": on, "$reference_rules": building._reference_rules(),
+             "$which_correction": building._which_correction(), "$overrides": building._overrides(),
+             "$dropped": building._dropped()}  # fmt: skip
+    for template, meant in whole.items():
+        text = text.replace(template, meant)
+    return text
+
+
+def _head(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if line.startswith("-- "))
+
+
 def sql_mutants(sql: Sql, file: str, rng: random.Random) -> Iterator[Mutant]:
     """All mutants of a file of `sql/`: of its SELECT, and of a check its severity."""
     text = (PROJECT / file).read_text(encoding="utf-8")
-    if "$reference_rules" in text:
-        return  # the rules themselves are changed
-    lines = text.splitlines()
-    head = "\n".join(line for line in lines if line.startswith("-- "))
+    parseable = _parseable(text)
     on = re.search(r"^-- on: (\S+)$", text, re.MULTILINE)
-    # of the same length, so that places in the text stay what they are
-    for kind, before, after, location, finish in sql.mutants(text.replace("{batch}", "_batch_"), rng):
-        line = text.encode()[:location].count(b"\n") + 1
+    for kind, before, after, location, finish in sql.mutants(parseable, rng, on is not None):
+        line = parseable.encode()[:location].count(b"\n") + 1
 
         def write(finish: Callable[[], str] = finish) -> tuple[str, str]:
-            new = finish()
-            return f"{head}\n{new.replace('_batch_', '{batch}')}\n", new.replace("_batch_", on[1] if on else "")
+            new = _template(finish())
+            return f"{_head(text)}\n{new}\n", _filled_in(new, on[1] if on else "")
 
         yield Mutant(file, line, kind, before, after, 0, "", "", write)
     for severity, other in (("critical", "warning"), ("warning", "critical")):
@@ -580,8 +685,14 @@ def all_mutants(wanted: str | None, kind: str, sample: int | None, seed: int) ->
         batch = reading.read_files(places.raw, reading.find_files(places.raw), set(), reference)
         bronze.take_in(places, reference, bronze.Run.start(AS_OF), [batch], count)
     con.execute(f"CREATE TABLE incoming ({', '.join(f'{name} {kind}' for name, kind in incoming)})")
+    kept = Path(tempfile.mkdtemp(prefix="pendel-mutants-")) / "figures.parquet"
+    con.execute(f"COPY (FROM kpi.value LIMIT 0) TO '{kept}' (FORMAT parquet)")
+    for side in ("before", "after"):
+        con.execute(f"CREATE SCHEMA IF NOT EXISTS side; CREATE TABLE side.{side}_leg AS FROM marts.fct_leg LIMIT 0")
+        con.execute(f"CREATE TABLE side.{side}_file AS FROM bronze.file LIMIT 0")
+    con.execute("CREATE TABLE side.new_file AS FROM side.after_file")
     con.execute("PRAGMA disable_optimizer")  # binding is all that is asked
-    sql = Sql(con)
+    sql = Sql(con, PARAMETERS | {"before": str(kept), "after": str(kept)})
     files = [*(PROJECT / "sql").rglob("*.sql"), *(PROJECT / "expectations").rglob("*.yaml")]
     found: list[Mutant] = []
     for path in sorted(files):
@@ -619,6 +730,7 @@ def all_mutants(wanted: str | None, kind: str, sample: int | None, seed: int) ->
             bound.append(mutant)
         if len(bound) == sample:
             break
+    shutil.rmtree(kept.parent)
     return sorted(bound, key=lambda mutant: (mutant.file, mutant.line)), unbound
 
 
@@ -630,11 +742,9 @@ def unchanged() -> list[Mutant]:
     found = []
     for path in sorted((PROJECT / "sql").rglob("*.sql")):
         text = path.read_text(encoding="utf-8")
-        if "$reference_rules" not in text:
-            head = "\n".join(line for line in text.splitlines() if line.startswith("-- "))
-            body = sql.text(sql.tree(text.replace("{batch}", "_batch_"))).replace("_batch_", "{batch}")
-            file = path.relative_to(PROJECT).as_posix()
-            found.append(Mutant(file, 0, "none", "", "", 0, f"{head}\n{body}\n"))
+        body = _template(sql.text(sql.tree(_parseable(text))))
+        file = path.relative_to(PROJECT).as_posix()
+        found.append(Mutant(file, 0, "none", "", "", 0, f"{_head(text)}\n{body}\n"))
     return found
 
 
@@ -654,17 +764,24 @@ class Verdict:
     seconds: float
 
 
+def _starts(mutant: Mutant) -> tuple[str, ...]:
+    return next(starts for file, starts in JUDGES.items() if mutant.file.startswith(file))
+
+
 class Judge:
     """A pytest plugin: once the tests are collected it forks a process a mutant in the place of running them."""
 
-    def __init__(self, mutants: Sequence[Mutant], same: Sequence[Mutant], jobs: int, skip: str | None) -> None:
-        self.mutants, self.same, self.jobs, self.skip = mutants, same, jobs, skip
+    def __init__(self, mutants: Sequence[Mutant], same: Sequence[Mutant], asked: argparse.Namespace) -> None:
+        self.mutants, self.same = mutants, same
+        self.jobs, self.skip, self.kept, self.patience = asked.jobs, asked.skip, asked.kept, asked.patience
         self.verdicts: dict[int, Verdict] = {}
+        self.folders: list[Path] = []
         self.broken: str | None = None
         self.killers: dict[str, Counter[str]] = defaultdict(Counter)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Called by pytest in the place of its own loop."""
+        session.config.option.tbstyle = "native"  # nobody reads it: what costs a second otherwise
         by_module: dict[str, list[pytest.Item]] = defaultdict(list)
         for item in session.items:
             name = item.name.split("[")[0]
@@ -677,10 +794,13 @@ class Judge:
             warnings.simplefilter("ignore")
             import great_expectations  # noqa: F401 - once, here, and not in every child
 
+        import holidays.countries  # noqa: F401
+
         from pendel import gates  # noqa: F401
 
         gc.collect()
         gc.freeze()  # what is there already is no garbage: the children need not look at it
+        self._warm(session)
         print(f"{sum(map(len, by_module.values()))} tests judge {len(self.mutants)} mutants", flush=True)
         if self.same:
             everything = [item for items in by_module.values() for item in items]
@@ -693,32 +813,63 @@ class Judge:
         self._all(session)
         return True
 
+    def _warm(self, session: pytest.Session) -> None:
+        """Make the fixtures of `WARM` that are needed, in a process of its own, and keep what they return."""
+        needed = {start.split("::")[0] for mutant in self.mutants for start in _starts(mutant)}
+        for module in sorted(needed & WARM.keys()):
+            for name in WARM[module]:
+                using = [item for item in self.by_module.get(module, []) if name in item.fixturenames]  # type: ignore[attr-defined]
+                fixed = session._fixturemanager.getfixturedefs(name, using[0])
+                assert fixed, (module, name)
+                child = Child([], [using[0]], session, made=fixed[-1])
+                while not child.ended():
+                    time.sleep(0.05)
+                with (child.folder / "made").open("rb") as file:
+                    fixed[-1].cached_result = (pickle.load(file), None, None)
+                self.folders.append(child.folder)
+
     def _items(self, mutant: Mutant) -> list[pytest.Item]:
-        starts = next(starts for file, starts in JUDGES.items() if mutant.file.startswith(file))
-        items = [
+        starts = _starts(mutant)
+        every = [
             item
             for start in starts
             for item in self.by_module.get(start.split("::")[0], [])
             if item.nodeid.startswith(start)
         ]
-        items.sort(key=lambda item: item.name.split("[")[0] in LAST)
+        items = list(dict.fromkeys(every))
+        # the cases of a check bear its name
+        named = Path(mutant.file).stem
+        items.sort(key=lambda item: (item.name.split("[")[0] in LAST, f"{named}:" not in item.name))
         # those first that found the last changes of this file
         likely = [name for name, _ in self.killers[mutant.file].most_common(3)]
         first = sorted((item for item in items if item.nodeid in likely), key=lambda item: likely.index(item.nodeid))
         return first + [item for item in items if item.nodeid not in likely]
 
     def _all(self, session: pytest.Session) -> None:
-        waiting = list(enumerate(self.mutants))
+        known = _kept(self.kept)
+        for number, mutant in enumerate(self.mutants):
+            if known.get(_id(mutant)):
+                self.verdicts[number] = Verdict(known[_id(mutant)], 0)
+        waiting = [(number, mutant) for number, mutant in enumerate(self.mutants) if number not in self.verdicts]
         waiting.reverse()
         running: dict[int, Child] = {}
         start, told = time.monotonic(), 0.0
         while waiting or running:
             while waiting and len(running) < self.jobs:
                 number, mutant = waiting.pop()
-                running[number] = Child([mutant], self._items(mutant), session)
+                running[number] = Child([mutant], self._items(mutant), session, patience=self.patience)
             for number, child in list(running.items()):
                 if child.ended():
                     self.verdicts[number] = child.verdict
+                    if self.kept:
+                        with self.kept.open("a", encoding="utf-8") as file:
+                            line = {
+                                "id": _id(self.mutants[number]),
+                                "mutant": str(self.mutants[number]),
+                                "found_by": child.verdict.found_by,
+                                "seconds": round(child.verdict.seconds, 1),
+                            }
+                            file.write(json.dumps(line, ensure_ascii=False) + "\n")
                     if child.verdict.found_by:
                         self.killers[self.mutants[number].file][child.verdict.found_by] += 1
                     else:
@@ -731,10 +882,33 @@ class Judge:
             time.sleep(0.01)
 
 
-class Child:
-    """A forked process that runs tests on a changed copy of `sql/` and `expectations/` until one fails."""
+def _id(mutant: Mutant) -> str:
+    return hashlib.sha256(f"{mutant.file}\n{mutant.text}".encode()).hexdigest()[:20]
 
-    def __init__(self, mutants: Sequence[Mutant], items: Sequence[pytest.Item], session: pytest.Session) -> None:
+
+def _kept(path: Path | None) -> dict[str, str | None]:
+    """What was judged before: a mutant's id → the test that found it, if one did."""
+    if path is None or not path.exists():
+        return {}
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {line["id"]: line["found_by"] for line in lines}
+
+
+class Child:
+    """A forked process that runs tests on a changed copy of `sql/` and `expectations/` until one fails.
+
+    With `made` it leaves what that fixture returned in a file of its folder, and the folder stays.
+    """
+
+    def __init__(
+        self,
+        mutants: Sequence[Mutant],
+        items: Sequence[pytest.Item],
+        session: pytest.Session,
+        made: Any = None,
+        patience: float | None = None,
+    ) -> None:
+        self.made = made
         self.folder = Path(tempfile.mkdtemp(prefix="pendel-mutant-"))
         self.start = time.monotonic()
         self.verdict = Verdict(None, 0)
@@ -743,14 +917,16 @@ class Child:
         if self.pid == 0:
             try:
                 os.close(self.pipe)
-                found = self._run(mutants, items, session) or ""
+                found = self._run(mutants, items, session, patience) or ""
             except BaseException as error:
                 found = f"{type(error).__name__}: {error}"
             os.write(writing, found.encode()[:2000])
             os._exit(0)
         os.close(writing)
 
-    def _run(self, mutants: Sequence[Mutant], items: Sequence[pytest.Item], session: pytest.Session) -> str | None:
+    def _run(
+        self, mutants: Sequence[Mutant], items: Sequence[pytest.Item], session: pytest.Session, patience: float | None
+    ) -> str | None:
         from _pytest.runner import runtestprotocol
 
         os.setpgid(0, 0)
@@ -773,7 +949,16 @@ class Child:
                         value.cache_clear()
         (self.folder / "tmp").mkdir()
         session.config._tmp_path_factory._basetemp = self.folder / "tmp"  # type: ignore[attr-defined]
+        if self.made:
+            found = items[0]
+            found.session._setupstate.setup(found)
+            found._request._fillfixtures()  # type: ignore[attr-defined]
+            (self.folder / "made").write_bytes(pickle.dumps(self.made.cached_result[0]))
+            return None
+        started = time.process_time()
         for item, following in zip(items, [*items[1:], None], strict=True):
+            if patience and time.process_time() - started > patience:
+                return None
             for report in runtestprotocol(item, log=False, nextitem=following):
                 if report.failed:
                     return item.nodeid
@@ -793,7 +978,8 @@ class Child:
             told = f"the time limit (signal {os.WTERMSIG(status)})"
         self.verdict = Verdict(told or None, seconds)
         os.close(self.pipe)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not self.made:
+            shutil.rmtree(self.folder, ignore_errors=True)
         return True
 
 
@@ -822,10 +1008,19 @@ def report(mutants: Sequence[Mutant], verdicts: dict[int, Verdict], unbound: int
     print(f"\n{'kind of change':<32}{'mutants':>9}{'found':>9}")
     for kind, count in sorted(made.items()):
         print(f"{kind:<32}{count:>9}{found[kind]:>9}")
+    print(f"\n{'folder':<32}{'mutants':>9}{'found':>9}{'survive':>9}{'listed':>9}{'score':>9}")
     total, good = made.total(), found.total()
-    print(f"{'all':<32}{total:>9}{good:>9}   {good / max(total, 1):.1%}")
-    print(f"{unbound} more did not bind: not counted")
     known = explained()
+    folders: dict[str, list[int]] = {}
+    for number, mutant in enumerate(mutants):
+        line = folders.setdefault(mutant.file.rpartition("/")[0] + "/", [0, 0, 0])
+        line[0] += 1
+        line[1] += bool(verdicts[number].found_by)
+        line[2] += not verdicts[number].found_by and mutant.key in known
+    folders["all"] = [total, good, sum(mutant.key in known for mutant in survivors)]
+    for folder, (count, seen, listed) in folders.items():
+        print(f"{folder:<32}{count:>9}{seen:>9}{count - seen:>9}{listed:>9}{seen / max(count, 1):>9.1%}")
+    print(f"{unbound} more did not bind: not counted")
     unknown = [mutant for mutant in survivors if mutant.key not in known]
     for mutant in survivors:
         print(f"survives: {mutant}\n          {known.get(mutant.key, 'NOT EXPLAINED: write the test, or say why not')}")
@@ -844,14 +1039,20 @@ def main() -> int:
     parser.add_argument("--kind", default="", help="only changes whose kind contains this")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
     parser.add_argument("--skip", help="leave out tests whose name matches this")
+    parser.add_argument("--patience", type=float, help="no further test after so many seconds of processor time")
     parser.add_argument("--list", action="store_true", help="show the mutants, judge none")
     parser.add_argument("--survivors", action="store_true", help="only those listed as survivors")
+    parser.add_argument("--kept", type=Path, help="a file that keeps the verdicts: what was found is not judged again")
+    parser.add_argument("--again", action="store_true", help="only those that survived, as `--kept` tells")
     parser.add_argument("--out", type=Path, help="write the survivors to this file, as YAML to be explained")
     asked = parser.parse_args()
     os.chdir(PROJECT)
     os.environ["PYTHONPATH"] = str(PROJECT)
     sys.path.insert(0, str(PROJECT))
     mutants, unbound = _in_another_process(all_mutants, asked.file, asked.kind, asked.sample, asked.seed)
+    if asked.again:
+        kept = _kept(asked.kept)
+        mutants = [mutant for mutant in mutants if kept.get(_id(mutant), "unknown") is None]
     if asked.survivors:
         mutants = [mutant for mutant in mutants if mutant.key in explained()]
     if asked.list:
@@ -860,7 +1061,7 @@ def main() -> int:
         print(f"{len(mutants)} mutants; {unbound} more do not bind")
         return 0
     same = [] if asked.sample or asked.file else _in_another_process(unchanged)
-    judge = Judge(mutants, same, asked.jobs, asked.skip)
+    judge = Judge(mutants, same, asked)
     every = [start.split("::")[0] for starts in JUDGES.values() for start in starts]
     modules = [module for module in dict.fromkeys(every) if (PROJECT / module).exists()]
     options = [
@@ -875,8 +1076,11 @@ def main() -> int:
         "-p",
         "no:faulthandler",
         "-s",
+        "--assert=plain",
     ]
     ended = pytest.main([*options, "--hypothesis-seed=0", *modules], plugins=[judge])
+    for folder in judge.folders:
+        shutil.rmtree(folder, ignore_errors=True)
     if judge.broken or len(judge.verdicts) < len(mutants):
         print(f"the tests fail on what is not changed: {judge.broken or ended}", file=sys.stderr)
         return 2

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime as dt
 import itertools
 import json
 import os
@@ -47,23 +46,12 @@ from pendel import bronze, building, contracts, figures, gates, reading
 from pendel.places import PROJECT, Places
 from pendel.reference import read_reference
 from pendel.simulate import simulate
+from tests.pipeline import AS_OF, BRANCHES, PUBLISHED, count_rules
 
-AS_OF = dt.date(2024, 5, 10)
 PHASES = ["reading", "bronze", "build", "gates", "swap"]
 READERS = 8
 CHECKED_SHARE = 0.3
 """The share of the rounds in which Great Expectations checks for real; in the others plain SQL counts the row rules."""
-
-# Two organisations, three formats, a branch that moves and changes its code; six weeks, so that a night takes a second.
-BRANCHES = """\
-branch,name,organisation,municipality,ils_code,export_format,opened_on,closed_on
-aa,A one,X,,0060,fmb_csv,2024-03-18,2024-04-27
-ab,A two,X,,060,fmb_csv,2024-03-18,2024-03-30
-ab,A two again,X,,061,dnb_tsv,2024-04-15,2024-04-27
-ba,B one,Y,,60,dnb_tsv,2024-03-18,2024-04-27
-bb,B two,Y,,7,excel,2024-03-18,2024-04-27
-"""
-PUBLISHED = "year,kpi,value,source\n2024,deliveries_total,241,none\n2024,deliveries_between_organisations,101,none\n"
 
 
 class Broken(Exception):
@@ -170,12 +158,6 @@ def night(places: Places, checked: bool, enter: Callable[[str], None]) -> None:
         building.publish(build, places)
         result.published = True
         result.write(places)
-
-
-def count_rules(con: Any, rules: Any) -> list[bronze.RuleResult]:
-    """The row rules counted by plain SQL."""
-    counts = [con.execute(f"SELECT count(*) FROM incoming WHERE {rule.where}").fetchone()[0] for rule in rules]
-    return [bronze.RuleResult(rule.rule, rule.action, count) for rule, count in zip(rules, counts, strict=True)]
 
 
 @dataclass

@@ -6,15 +6,18 @@ coarse, at most MOST_READERS of them read, since Prefect's embedded server loses
 
 from __future__ import annotations
 
+import atexit
 import datetime as dt
 import functools
 import gc
 import math
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
+import prefect.runtime
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -24,9 +27,11 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
-from pendel import bronze, building, figures, gates, history, present, reading
-from pendel.places import Places, discreet
+from pendel import bronze, building, figures, gates, history, nights, notify, present, reading
+from pendel.places import Places, UserError, discreet, hush
 from pendel.reference import Reference, read_reference
+
+atexit.register(hush)  # a scheduled run has a process of its own
 
 MOST_READERS = 16
 """The most tasks that read; a network with more branches has several branches a task."""
@@ -130,35 +135,80 @@ def publish(build: building.Build, places: Places) -> Path:
     return building.publish(build, places)
 
 
+def _places(raw: str | None, reference: str | None, warehouse: str | None) -> Places:
+    """The folders given, or those that the environment names, as on the command line."""
+    given = {"home": None, "raw": raw, "reference": reference, "warehouse": warehouse}
+    named = {name: value or os.environ.get(f"PENDEL_{name.upper()}") for name, value in given.items()}
+    return Places.of(**{name: Path(value) if value else None for name, value in named.items()})
+
+
+def _run_name() -> str:
+    """By the date; of a scheduled run by the day on which it runs."""
+    given = prefect.runtime.flow_run.parameters
+    day = given.get("as_of") or figures.today(notify.zone_of(_places(None, given.get("reference"), None).reference))
+    return f"nightly {day}"
+
+
+def _tell_of_death(flow: Any, flow_run: Any, state: State[Any]) -> None:
+    """A run that was killed tells nobody: whoever notices does. Not one that came to its end, and told."""
+    given = flow_run.parameters
+    places = _places(given.get("raw"), given.get("reference"), given.get("warehouse"))
+    last = figures.last_run(places)
+    if last is not None and nights.was_killed(last, places):
+        notify.tell_run(places, last)
+
+
 @flow(
     name="nightly",
-    flow_run_name="nightly {as_of}",
+    flow_run_name=_run_name,
     task_runner=ThreadPoolTaskRunner(max_workers=4),  # type: ignore[arg-type]
     validate_parameters=False,
     persist_result=False,
+    on_failure=[_tell_of_death],
+    on_crashed=[_tell_of_death],
 )
 @discreetly
-def nightly(raw: str, reference: str, warehouse: str, as_of: str, afresh: bool = False) -> State[Any]:
+def nightly(
+    raw: str | None = None,
+    reference: str | None = None,
+    warehouse: str | None = None,
+    as_of: str | None = None,
+    afresh: bool = False,
+) -> State[Any]:
     """One night. Ends Completed when the warehouse was published, Failed when the gates held it back.
 
+    Without `as_of` it is today when the run begins; a scheduled run whose night another run has done since is skipped.
     With `afresh` the store is made again from all raw files, and the warehouse built of nothing else.
-    Raises what `pendel` raises: Busy when another run is at work, UserError for what a user can mend.
+    Raises what `pendel` raises: Busy when another run is at work, UserError for what a user can mend. Who is to be told
+    of what is wrong is told (`pendel.notify`), but not that another run was busy: that one tells.
     """
-    places = Places.of(raw=Path(raw), reference=Path(reference), warehouse=Path(warehouse))
-    network = read_reference(places.reference)
-    run = bronze.Run.start(dt.date.fromisoformat(as_of), places)
+    places = _places(raw, reference, warehouse)
+    due = prefect.runtime.flow_run.scheduled_start_time
+    if as_of is None and due and nights.is_done(places, due):
+        return Completed(name="Skipped", message="another run has done this night")
+    try:
+        places.check_raw()
+        network = read_reference(places.reference)
+    except UserError as error:
+        notify.tell_error(places, error)
+        raise
+    day = dt.date.fromisoformat(as_of) if as_of else figures.today(network.parameters.time_zone)
+    run = bronze.Run.start(day, places)
     gc.freeze()  # what the imports of Prefect and Great Expectations left need not be walked again and again
     with bronze.locked(places, run), ExitStack() as stack:
-        result = figures.RunResult(run.run_id, f"{run.started_at:%Y-%m-%dT%H:%M:%SZ}", as_of)
+        result = figures.RunResult(run.run_id, f"{run.started_at:%Y-%m-%dT%H:%M:%SZ}", str(day))
         result.write(places)
+        failure: BaseException | None = None
         try:
             return _night(places, network, run, result, stack, afresh)
-        except Exception as error:
+        except BaseException as error:  # a signal too: what was stopped was not held back
+            failure = error
             result.error = getattr(error, "kind", type(error).__name__)
             raise
         finally:
             result.finished_at = result.finished_at or _now()
             result.write(places)
+            notify.tell_run(places, result, failure)
             _report("result", {"result": result})
 
 
@@ -183,7 +233,7 @@ def _night(
     results = check(as_is(made))
     decision = gates.decide(results)
     building.finish(made, run, results)
-    history.record(places, made, network, run, results)
+    history.record(places, made, run, results)
     result.summary = figures.summary(made.con)
     result.held_back_by, result.warnings = decision.held_back_by, decision.warnings
     _report("checked", {"checks": len(results), "held_back_by": decision.held_back_by})

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import monotonic, sleep
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -33,7 +34,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pendel.contracts import ExportFormat, Rule, columns, export_formats, rules
-from pendel.places import Busy, Damaged, Places, UserError
+from pendel.places import NO_EXTENSIONS, Busy, Damaged, Places, UserError, escaped, is_held
 from pendel.reading import (
     CELL_DATETIME_FORMAT,
     UNREAD,
@@ -55,6 +56,9 @@ TEXTS = [name for name, column in columns().items() if column.kind != "datetime"
 DATETIMES = [name for name, column in columns().items() if column.kind == "datetime"]
 JUDGED = [name for name in TEXTS if name in ("status", "close_reason")] + DATETIMES
 """Columns that are translated or parsed: what was delivered stands beside it under `<name>_text`."""
+
+IS_SHIPPED = "(coalesce(status IN ('T', 'O', 'B', 'U', 'R'), false) OR shipped_at_text <> '' OR received_at_text <> '')"
+"""SQL that is true for a row that tells of a sending."""
 
 INSTANTS = ["requested_at", "shipped_at", "received_at", "collected_at"]
 """The date-times between which durations are computed, and which bronze therefore keeps in UTC too."""
@@ -231,7 +235,7 @@ def _is_sound(path: Path) -> bool:
         return True
     try:
         with duckdb.connect(config=_CONFIG) as con:
-            con.execute(f"ATTACH {_quote(str(path))} AS store (READ_ONLY)")
+            con.execute(f"ATTACH '{escaped(path)}' AS store (READ_ONLY)")
             for (table,) in con.execute(
                 "SELECT table_name FROM duckdb_tables() WHERE database_name = 'store'"
             ).fetchall():
@@ -249,11 +253,7 @@ def _is_damage(error: duckdb.Error) -> bool:
     return not any(text in str(error) for text in elsewhere)
 
 
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "memory_limit": "700MB",
-}
+_CONFIG = NO_EXTENSIONS | {"memory_limit": "700MB"}
 
 
 def path_key(path: str) -> str:
@@ -267,14 +267,40 @@ def judged_by(reference: Reference) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+PATIENCE = 10.0
+"""For how many seconds a run waits for those who read bronze, which they do for a moment."""
+
+
+def _attach(con: duckdb.DuckDBPyConnection, places: Places) -> None:
+    """Attach bronze for writing; the caller holds the lock, so that another process that has it open only reads it.
+
+    Waits until it is let go of. Raises UserError when that takes too long.
+    """
+    until = monotonic() + PATIENCE
+    while True:
+        try:
+            con.execute(f"ATTACH '{escaped(places.bronze)}' AS bronze")
+            return
+        except duckdb.IOException as error:
+            if not is_held(error):
+                raise
+        if monotonic() > until:
+            raise UserError(
+                "{file} is being read by another program, and a run cannot write to it. Close that program (or wait "
+                "until it is done), and run again.",
+                file=places.bronze,
+            )
+        sleep(0.1)
+
+
 @contextmanager
 def _workshop(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
-    """An in-memory database with bronze attached."""
+    """An in-memory database with bronze attached, when nobody reads it any more."""
     # Without a folder of its own, rows not yet judged would be spilled in the folder that the run was started in.
     con = duckdb.connect(config=_CONFIG | {"temp_directory": str(places.spill)})
     is_open = False
     try:
-        con.execute(f"ATTACH {_quote(str(places.bronze))} AS bronze")
+        _attach(con, places)
         con.execute(SCHEMA)
         is_open = True
         yield con
@@ -286,7 +312,9 @@ def _workshop(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
             raise _damaged(places) from None
         if not is_open or isinstance(error, duckdb.IOException):
             raise UserError(
-                "{file} cannot be opened: {error}", file=places.bronze, error=str(error).splitlines()[0]
+                "{file} cannot be opened. Is it open in another program? (DuckDB says: {error})",
+                file=places.bronze,
+                error=str(error).splitlines()[0],
             ) from None
         # What DuckDB says of a value that it cannot convert quotes the value: it goes into no log.
         raise RuntimeError(f"{type(error).__name__} in the bronze store") from None
@@ -466,6 +494,7 @@ def _enter(
             rejected.add((branch, sha256, reason))
         if reason in UNREAD:
             unread[key] = file_id
+    shown = functools.cache(functools.partial(safe_path, reference=reference))
     arrived = sorted(
         ((d, b, i) for b, batch in enumerate(batches) for i, d in enumerate(batch.deliveries)),
         key=lambda item: item[0].file.arrival,
@@ -481,7 +510,7 @@ def _enter(
         if known and d.verdict == "skipped":
             touched.append((known[0], d.file.mtime_ns))
             continue
-        verdict, branch = d.verdict, safe_path(d.file.branch, reference)
+        verdict, branch = d.verdict, shown(d.file.branch)
         if known:
             file_id = known[0]  # it was rejected, and is tried again under another register or format
         else:
@@ -496,7 +525,7 @@ def _enter(
         numbered.append((file_id, d))
         broken += [(file_id, row) for row in d.broken_rows]
         ledger.append(
-            (file_id, run.run_id, branch, safe_path(d.file.path, reference),
+            (file_id, run.run_id, branch, shown(d.file.path),
              path_key(d.file.path), d.file.size_bytes, d.file.mtime_ns,
              d.file.arrived_at or _clock(d.file.mtime_ns, zone), d.sha256,
              d.format, d.export_date, verdict, d.reason, json.dumps(d.detail), by, d.rows_read, 0, 0, d.rows_duplicate,
@@ -553,9 +582,10 @@ def _parsed(name: str, spec: ExportFormat) -> str:
     text = _delivered(name)
     readings = []
     for pattern in [spec.datetime_format] + ([CELL_DATETIME_FORMAT] if spec.container == "xlsx" else []):
-        form = re.sub("%[mdHMS]", "00", pattern.replace("%Y", "0000"))
-        digits = f"translate({text}, '123456789', '000000000')"  # DuckDB takes a blank for a digit
-        readings.append(f"CASE WHEN {digits} = {_quote(form)} THEN try_strptime({text}, {_quote(pattern)}) END")
+        # DuckDB takes a blank for a digit
+        form = re.sub("%[mdHMS]", "[0-9]{2}", re.escape(pattern).replace("%Y", "[0-9]{4}"))
+        sound = f"regexp_full_match({text}, {_quote(form)})"
+        readings.append(f"CASE WHEN {sound} THEN try_strptime({text}, {_quote(pattern)}) END")
     return f"coalesce({', '.join(readings)}, NULL)"
 
 
@@ -578,6 +608,17 @@ def _close_reason(spec: ExportFormat) -> str:
 def _changed_at(spec: ExportFormat) -> str:
     # greatest() passes over what is empty
     return f"greatest({', '.join(spec.changed_at_from)}, NULL)" if spec.changed_at_from else "changed_at"
+
+
+def typed_again() -> str:
+    """Columns of a SELECT on a quarantined row whose text stands in `…_text`, beside its `format`: its codes, dates and
+    times, and `is_shipped`, as they were when the row was judged.
+    """
+    parts = [f"{_by_format(_status)} AS status", f"{_by_format(_close_reason)} AS close_reason"]
+    parts += [f"{_by_format(functools.partial(_parsed, name))} AS {name}" for name in DATETIMES if name != "changed_at"]
+    own = functools.partial(_parsed, "changed_at")
+    changed = _by_format(lambda spec: _changed_at(spec) if spec.changed_at_from else own(spec))
+    return ", ".join([*parts, f"{changed} AS changed_at", f"{IS_SHIPPED} AS is_shipped"])
 
 
 def _add_instants(con: duckdb.DuckDBPyConnection) -> None:
@@ -626,11 +667,12 @@ def _incoming_sql(transit_warning_days: int) -> str:
     -- nine digits that pass the eleven test of citizen service numbers, or an e-mail address
     CREATE MACRO eleven_test(digits) AS digits <> '000000000' AND
       (list_sum([(10 - i) * digits[i]::INT FOR i IN range(1, 9)]) - digits[9]::INT) % 11 = 0;
-    CREATE MACRO looks_personal(value) AS regexp_matches(value, '@|[0-9]{{9}}') AND (
-      regexp_matches(value, '[^@\\s|]+@[^@\\s|]+\\.[^@\\s|]+')
-      OR CASE WHEN regexp_matches(value, '(^|[^0-9])[0-9]{{9}}($|[^0-9])')
-              THEN list_bool_or([eleven_test(part) FOR part IN regexp_split_to_array(value, '[^0-9]+')
-                                 IF len(part) = 9]) ELSE false END);
+    CREATE MACRO looks_personal(value) AS
+      CASE WHEN regexp_matches(value, '@|(^|[^0-9])[0-9]{{9}}($|[^0-9])')
+           THEN regexp_matches(value, '[^@\\s|]+@[^@\\s|]+\\.[^@\\s|]+')
+             OR coalesce(list_bool_or([eleven_test(part) FOR part IN regexp_split_to_array(value, '[^0-9]+')
+                                       IF len(part) = 9]), false)
+           ELSE false END;
     CREATE TABLE incoming AS
     WITH typed AS (
       SELECT *,
@@ -638,8 +680,7 @@ def _incoming_sql(transit_warning_days: int) -> str:
         {sound} AS reservation_id_sound
       FROM delivered POSITIONAL JOIN instants)
     SELECT *,
-      coalesce(status IN ('T', 'O', 'B', 'U', 'R'), false) OR shipped_at_text <> '' OR received_at_text <> ''
-        AS is_shipped,
+      {IS_SHIPPED} AS is_shipped,
       looks_personal(concat_ws('|', CASE WHEN NOT reservation_id_sound THEN reservation_id END, {texts}))
         AS is_personal,
       {transit_warning_days} AS transit_warning_days

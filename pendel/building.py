@@ -25,10 +25,10 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pandas as pd
 
-from pendel.bronze import INSTANTS, Run
+from pendel.bronze import INSTANTS, Run, typed_again
 from pendel.contracts import PLACES_OF_A_ROW, columns, corrections, export_formats, kpis, rules, sql_files, tables
 from pendel.gates import CheckResult
-from pendel.places import EXPECTATIONS, SQL, Places, UserError
+from pendel.places import EXPECTATIONS, NO_EXTENSIONS, NOTIFICATIONS, SQL, Places, UserError, escaped
 from pendel.reference import Parameters, Reference, public_holidays
 
 MAY_READ = {
@@ -143,7 +143,7 @@ def models() -> tuple[Model, ...]:
                 sql = file.sql
                 for name, text in {
                     "$reference_rules": _reference_rules, "$which_correction": _which_correction,
-                    "$overrides": _overrides, "$dropped": _dropped,
+                    "$overrides": _overrides, "$dropped": _dropped, "$typed_again": typed_again,
                 }.items():  # fmt: skip
                     sql = sql.replace(name, text()) if name in sql else sql
                 row = con.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
@@ -162,6 +162,16 @@ def models() -> tuple[Model, ...]:
                 raise ValueError(f"{model.relation} reads {read}, which is not there")
     sorter = graphlib.TopologicalSorter({m.relation: {r for r in m.reads if r in found} for m in found.values()})
     return tuple(found[relation] for relation in sorter.static_order())
+
+
+def upstream(relation: str) -> list[Model]:
+    """A relation's model and all that it rests on, in the order in which they can be built."""
+    found, needed = [], {relation}
+    for model in reversed(models()):
+        if model.relation in needed:
+            found.append(model)
+            needed |= model.reads
+    return found[::-1]
 
 
 def create_models(con: duckdb.DuckDBPyConnection, chosen: Sequence[Model] | None = None) -> None:
@@ -194,9 +204,16 @@ def kpi_rows(reference: Reference) -> list[tuple[object, ...]]:
     return rows
 
 
-def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Run, closed: Path | None = None) -> None:
+def load_reference(
+    con: duckdb.DuckDBPyConnection,
+    reference: Reference,
+    run: Run,
+    closed: Path | None = None,
+    made_by: dict[str, str] | None = None,
+) -> None:
     """Fill the schema `reference`: what the models know about the network, the formats, the days, this run, and the
-    years that were closed (`history.close_year`, in the folder `closed`).
+    years that were closed (`history.close_year`, in the folder `closed`), with which of the `ingredients` that this
+    build is `made_by` have changed since.
     """
 
     def table(name: str, columns: str, rows: Sequence[Sequence[object]]) -> None:
@@ -225,10 +242,10 @@ def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Ru
     table("export_format", "format VARCHAR, perspective VARCHAR", formats)
     table(
         "parameter",
-        "transit_norm_transport_days INTEGER, overdue_after_transport_days INTEGER, export_late_after_days INTEGER, "
-        "items_per_crate INTEGER",
+        "transit_norm_transport_days INTEGER, overdue_after_transport_days INTEGER, "
+        "unsent_after_transport_days INTEGER, export_late_after_days INTEGER, items_per_crate INTEGER",
         [(parameters.transit_norm_transport_days, parameters.overdue_after_transport_days,
-          parameters.export_late_after_days, parameters.items_per_crate)],
+          parameters.unsent_after_transport_days, parameters.export_late_after_days, parameters.items_per_crate)],
     )  # fmt: skip
     table(
         "kpi",
@@ -248,11 +265,10 @@ def load_reference(con: duckdb.DuckDBPyConnection, reference: Reference, run: Ru
         "year INTEGER, closed_at_utc TIMESTAMP, closed_by VARCHAR, run_id VARCHAR, last_file_id INTEGER",
         [(y["year"], y["closed_at_utc"], y["closed_by"], y["run_id"], y["last_file_id"]) for y in years],
     )
-    now = ingredients(reference) if years else {}
     table(
         "changed_ingredient",
         "year INTEGER, name VARCHAR",
-        [(y["year"], name) for y in years for name in changed_ingredients(y["ingredients"], now)],
+        [(y["year"], name) for y in years for name in changed_ingredients(y["ingredients"], made_by or {})],
     )
     con.execute(f"CREATE TABLE reference.frozen_figure ({FIGURE})")
     for y in years:
@@ -322,7 +338,7 @@ def ingredients(reference: Reference) -> dict[str, str]:
     files = {f"pendel/{name}.py": here / f"{name}.py" for name in DECIDING}
     for kind, folder in (("sql", SQL), ("expectations", EXPECTATIONS), ("reference", reference.folder)):
         for path in sorted(folder.rglob("*")):
-            if path.suffix in {".sql", ".yaml", ".csv"}:
+            if path.suffix in {".sql", ".yaml", ".csv"} and path.name != NOTIFICATIONS:
                 files[f"{kind}/{path.relative_to(folder).as_posix()}"] = path
     for name, path in files.items():
         found.setdefault(name, _sha256(path.read_bytes()))
@@ -336,12 +352,12 @@ def changed_ingredients(before: dict[str, str], after: dict[str, str]) -> list[s
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
 
-def _recipe(con: duckdb.DuckDBPyConnection, reference: Reference, closed: Path) -> str:
+def _recipe(con: duckdb.DuckDBPyConnection, made_by: dict[str, str], closed: Path) -> str:
     """A hash of all that decides on the figures besides the rows and the day of the run."""
     span = con.execute("SELECT min(date), max(date) FROM reference.day").fetchone()
-    first = con.execute("SELECT min(year(export_date)) FROM bronze.file WHERE verdict = 'read'").fetchone()
+    first = con.execute("SELECT min(export_date) FROM bronze.file WHERE verdict = 'read'").fetchone()
     years = [path.read_text(encoding="utf-8") for path in sorted(closed.glob("*.json"))]
-    return _sha256(json.dumps([ingredients(reference), str(span), str(first), years]).encode())
+    return _sha256(json.dumps([made_by, str(span), str(first), years]).encode())
 
 
 def _sha256(content: bytes) -> str:
@@ -357,6 +373,7 @@ def _sha256_of(path: Path) -> str:
 class Build:
     """A warehouse that is built and not yet published: `con` is open on it, with bronze attached.
 
+    `mark`: what is left beside it when it is published. `ingredients`: what it was made by (see the function).
     `renewed`: relations that were carried over from the published warehouse and of which some rows are new, and the
     relation that holds these alone.
     """
@@ -364,6 +381,7 @@ class Build:
     con: duckdb.DuckDBPyConnection
     path: Path
     mark: dict[str, str]
+    ingredients: dict[str, str]
     renewed: dict[str, str] = field(default_factory=dict)
 
 
@@ -380,31 +398,26 @@ def built(places: Places, reference: Reference, run: Run, afresh: bool = False) 
     for left_over in places.warehouse.glob("pendel.building-*"):
         left_over.unlink()  # of a run that was killed; the lock is ours
     path = places.warehouse / f"pendel.building-{run.run_id}.duckdb"
-    con = duckdb.connect(
-        config={
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "memory_limit": "1GB",
-            "temp_directory": str(places.spill),
-        }
-    )
+    # ten years built anew do not fit in one gigabyte; a year takes less than one
+    con = duckdb.connect(config=NO_EXTENSIONS | {"memory_limit": "2GB", "temp_directory": str(places.spill)})
     try:
         con.execute(f"ATTACH '{escaped(places.bronze)}' AS store (READ_ONLY)")
         for schema in ("bronze", "staging", "reference"):
             con.execute(f"ATTACH ':memory:' AS {schema}")
         for table in ("run", "file", "row", "quarantine", "warning"):
             con.execute(f"CREATE VIEW bronze.{table} AS SELECT * FROM store.{table}")
-        load_reference(con, reference, run, places.closed)
-        mark = {"run_id": run.run_id, "as_of": str(run.as_of), "recipe": _recipe(con, reference, places.closed)}
+        made_by = ingredients(reference)
+        load_reference(con, reference, run, places.closed, made_by)
+        mark = {"run_id": run.run_id, "as_of": str(run.as_of), "recipe": _recipe(con, made_by, places.closed)}
         before = None if afresh else _carried_over(con, places, path, mark["recipe"])
         if before is None:
             con.execute(f"ATTACH '{escaped(path)}' AS warehouse (STORAGE_VERSION '{STORAGE_VERSION}')")
             con.execute("USE warehouse")
             con.execute("CREATE SCHEMA marts; CREATE SCHEMA kpi; CREATE SCHEMA quality")
             create_models(con)
-            yield Build(con, path, mark)
+            yield Build(con, path, mark, made_by)
         else:
-            yield Build(con, path, mark, _renew(con, before, run.as_of))
+            yield Build(con, path, mark, made_by, _renew(con, before, run.as_of))
     finally:
         con.close()
         path.unlink(missing_ok=True)
@@ -437,7 +450,8 @@ def _renew(con: duckdb.DuckDBPyConnection, before: dt.date, as_of: dt.date) -> d
 
     A reservation's legs rest on the rows that speak of it, and on nothing else that may have changed: where no changed
     file speaks of it, they stay as they are. What is counted by day or period is counted again from the first to the
-    last year in which a leg appeared, changed or vanished, of the changed files' dates, and between the two runs.
+    last year in which a leg appeared, changed or vanished, of the changed files' dates, between the two runs, and
+    of the figures of now.
     """
     first, *others = sorted(models(), key=lambda model: model.relation != "staging.file")
     create_models(con, [first])
@@ -459,6 +473,7 @@ def _renew(con: duckdb.DuckDBPyConnection, before: dt.date, as_of: dt.date) -> d
     years = {(day - dt.timedelta(days=1)).year for day in (before, as_of)}
     dated = con.execute("SELECT DISTINCT year(export_date) FROM reference.changed_file WHERE export_date IS NOT NULL")
     years |= {year for (year,) in dated.fetchall()}
+    years |= _current_year(con)
 
     def condition(model: Model) -> str:
         first, last = min(years), max(years)
@@ -473,6 +488,8 @@ def _renew(con: duckdb.DuckDBPyConnection, before: dt.date, as_of: dt.date) -> d
     for model in others:
         if model.materialize == "view" or model.renew is None:
             create_models(con, [model])
+            if model.relation == "marts.period":
+                years |= _current_year(con)
         else:
             # ranges, since DuckDB takes them down to the scan
             if model.relation == "marts.fct_leg":
@@ -489,6 +506,11 @@ def _renew(con: duckdb.DuckDBPyConnection, before: dt.date, as_of: dt.date) -> d
     return renewed
 
 
+def _current_year(con: duckdb.DuckDBPyConnection) -> set[int]:
+    """The year in which the figures of now stand."""
+    return {year for (year,) in con.execute("SELECT year FROM marts.period WHERE is_current").fetchall()}
+
+
 def _years(con: duckdb.DuckDBPyConnection) -> set[int]:
     """The years in which anything befell the legs of the changed reservations."""
     found = con.execute(
@@ -503,11 +525,6 @@ def _years(con: duckdb.DuckDBPyConnection) -> set[int]:
         """
     ).fetchall()
     return {year for (year,) in found}
-
-
-def escaped(path: Path) -> str:
-    """A path within quotes of SQL."""
-    return str(path).replace("'", "''")
 
 
 def finish(build: Build, run: Run, results: Sequence[CheckResult]) -> None:

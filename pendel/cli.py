@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import click
 
 from pendel import __version__
-from pendel.places import Busy, Places, UserError, discreet
+from pendel.places import Busy, Places, UserError, discreet, hush
 from pendel.words import LANGUAGES, _, number, set_language
 
 PUBLISHED, HELD_BACK, USAGE, NO_DATA, BUSY = 0, 1, 2, 3, 4
@@ -45,10 +45,6 @@ ROOM = 50_000_000
 
 YES = {"yes", "y", "ja", "j"}
 """What agrees, in every language."""
-
-
-MARKER = ".simulated"
-"""In a raw folder: its exports are simulated, and what is made of them says so."""
 
 
 class Translated(click.Command):
@@ -181,9 +177,9 @@ def demo(places: Places, year: int) -> None:
     totals. That the totals come out proves the arithmetic of the pipeline, not the history of that year.
     """
     from pendel.figures import key_figures
-    from pendel.present import SIMULATED, figures_table
+    from pendel.present import figures_table
 
-    if places.raw.is_dir() and any(p.suffix != ".md" for p in places.raw.iterdir()) and not _is_simulated(places):
+    if places.raw.is_dir() and any(p.suffix != ".md" for p in places.raw.iterdir()) and not places.simulated.exists():
         raise UserError(
             "{folder} already holds exports that no demo has put there. Give the demo a folder of its own with --home.",
             folder=places.raw,
@@ -191,13 +187,9 @@ def demo(places: Places, year: int) -> None:
     _simulate(places, year, seed=1, imperfections=False, truth=None)
     exit_code = _nightly(places, dt.date(year + 1, 1, 1))
     if exit_code == PUBLISHED:
-        _show(figures_table(key_figures(places, year, None, "total"), "total", note=_(SIMULATED)))
+        _show(figures_table(key_figures(places, year, None, "total"), "total"))
         click.echo(_("Look further: {commands}").format(commands=_further(places)))
     sys.exit(exit_code)
-
-
-def _is_simulated(places: Places) -> bool:
-    return (places.raw / MARKER).exists()
 
 
 def _further(places: Places) -> str:
@@ -217,10 +209,14 @@ def _simulate(places: Places, year: int, seed: int, imperfections: bool, truth: 
                 progress=advance,
             )  # fmt: skip
         except SimulationError as error:
-            raise UserError("{error}", error=error) from None
+            raise UserError("The simulator says: {error}", error=error) from None
         except OSError as error:
-            raise UserError("{folder} cannot be written: {error}", folder=places.raw, error=error.strerror) from None
-    (places.raw / MARKER).write_text("simulated exports: pendel\n", encoding="utf-8")
+            raise UserError(
+                "{folder} cannot be written. Is there room, and is it permitted? (the computer says: {error})",
+                folder=places.raw,
+                error=error.strerror,
+            ) from None
+    places.simulated.write_text("simulated exports: pendel\n", encoding="utf-8")
     click.echo(
         _("{files} simulated exports with {rows} rows in {folder}").format(
             files=number(made.files), rows=number(made.rows), folder=places.raw
@@ -239,6 +235,129 @@ def nightly(places: Places, as_of: dt.datetime | None) -> None:
     Ends with 0 when it was published, 1 when the checks held it back, 2 on wrong use, 4 when another run is busy.
     """
     sys.exit(_nightly(places, as_of.date() if as_of else None))
+
+
+def _at_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--at", type=click.DateTime(["%H:%M"]), default="04:15", show_default=True, metavar="TIME",
+        help="When the night is run, on the clock of the network.",
+    )(command)  # fmt: skip
+
+
+@cli.command()
+@_at_option
+@click.option("--port", type=click.IntRange(1024, 65535), default=4200, show_default=True, metavar="PORT",
+              help="Where Prefect's server listens, on this machine alone.")  # fmt: skip
+@with_places
+def serve(places: Places, at: dt.datetime, port: int) -> None:
+    """Run every night by itself: keep the schedule, until stopped.
+
+    Starts Prefect's server on this machine, unless PREFECT_API_URL says where one is. A night that was missed, because
+    the machine was off, is run at once. `pendel install-service` has this started with the machine.
+    """
+    from pendel.reference import read_reference
+
+    zone = read_reference(places.reference).parameters.time_zone
+    places.check_raw()
+    (places.warehouse / "prefect").mkdir(parents=True, exist_ok=True)
+    given = os.environ.get("PREFECT_API_URL")
+    environment = _prefect_environment(places) | {"PREFECT_LOGGING_LEVEL": "ERROR"}
+    for name, value in environment.items():
+        os.environ.setdefault(name, value)
+    from pendel import server
+
+    with contextlib.nullcontext(given) if given else server.own(port) as url:
+        server.wait_for(url)
+        os.environ["PREFECT_API_URL"] = url
+        text = _("Every night at {time} ({zone}). Prefect's page: {page}. Stop with Ctrl-C.")
+        click.echo(text.format(time=f"{at:%H:%M}", zone=zone, page=url.removesuffix("/api")), err=True)
+        from flows.serving import keep
+
+        keep(places, at.time(), zone)
+
+
+@cli.command()
+@click.option("--older-than", type=click.FloatRange(0), default=26, show_default=True, metavar="HOURS",
+              help="After so many hours without a run something is wrong.")  # fmt: skip
+@click.option("--try", "trial", is_flag=True, help="Send everybody a trial message, and do nothing else.")
+@with_places
+def watch(places: Places, older_than: float, trial: bool) -> None:
+    """Look whether the night was run, and tell whoever is to be told if it was not.
+
+    To be run every hour by something else than the run itself: a run that was killed tells nobody. Sends again what
+    could not be sent. Ends with 0 when all is fine, 1 when a run is missing or a message could not be sent.
+    """
+    from pendel import figures, notify, present
+
+    if trial:
+        sent = notify.try_out(places)
+        for line in sent:
+            if line["sent"]:
+                click.echo(_("Sent to {to}.").format(to=line["to"]))
+        for text in present.unsent_lines([line for line in sent if not line["sent"]]):
+            click.echo(text, err=True)
+        sys.exit(0 if all(line["sent"] for line in sent) else 1)
+    troubles = notify.watch(places, hours=older_than)
+    for trouble in troubles:
+        click.echo(f"{trouble.wrong} {trouble.to_do}")
+    unsent = present.unsent_lines(figures.unsent_messages(places))
+    for text in unsent:
+        click.echo(text, err=True)
+    if not troubles and not unsent:
+        click.echo(_("The last run is recent: nothing has to be done."))
+    sys.exit(1 if troubles or unsent else 0)
+
+
+@cli.command("install-service")
+@_at_option
+@click.option("--system", type=click.Choice(["linux", "windows"]), default="windows" if os.name == "nt" else "linux",
+              help="For which kind of machine; without it, this one.")  # fmt: skip
+@click.option("--apply", is_flag=True, help="Do it, instead of showing it (Linux).")
+@with_places
+def install_service(places: Places, at: dt.datetime, system: str, apply: bool) -> None:
+    """Show what makes this machine run every night by itself; on Linux, do it with --apply.
+
+    On Linux systemd keeps Prefect's server, the schedule and the watchdog; on Windows the Task Scheduler starts the
+    night and the watchdog. Nothing is changed without --apply.
+    """
+    from pendel import services
+
+    time = f"{at:%H:%M}"
+    if system == "windows":
+        if apply:
+            raise UserError("On Windows nothing is done by itself: paste the lines shown into PowerShell.")
+        click.echo(
+            _(
+                "Paste these lines into PowerShell, opened as administrator. They plan two tasks: the night at {time}, "
+                "which wakes the machine and is caught up when it was off, and every hour a look whether the night "
+                "ran. The password of the mail server goes into an environment variable of the machine: setx /M "
+                "PENDEL_SMTP_PASSWORD …"
+            ).format(time=time),
+            err=True,
+        )
+        click.echo(services.windows(places, time), nl=False)
+        return
+    plan = services.linux(places, time)
+    if not apply:
+        for path, text in plan.files.items():
+            click.echo(f"# {path}\n{text}")
+        for command in plan.commands:
+            click.echo("$ " + " ".join(command))
+        click.echo(
+            _(
+                "This is what --apply does: write these files and run these commands. Prefect's server, the schedule "
+                "({time}) and a look every hour then start with the machine. Passwords go into {secrets}, which only "
+                "its owner may read (chmod 600): PENDEL_SMTP_PASSWORD=… on a line."
+            ).format(time=time, secrets=plan.secrets),
+            err=True,
+        )
+        return
+    services.apply(plan)
+    for path in plan.files:
+        click.echo(_("Written: {file}").format(file=path))
+    undo = ["disable" if word == "enable" else word for word in plan.commands[1]]
+    text = _("The night runs every day at {time}. To undo it: {command}")
+    click.echo(text.format(time=time, command=" ".join(undo)))
 
 
 @cli.command()
@@ -270,11 +389,7 @@ def _nightly(places: Places, as_of: dt.date | None, afresh: bool = False) -> int
 
     # What a user can have wrong is found before Prefect starts, which takes seconds.
     network = read_reference(places.reference)
-    if not places.raw.is_dir():
-        raise UserError(
-            "{folder} is no folder. Put the branches' exports there, a folder a branch, or give --raw.",
-            folder=places.raw,
-        )
+    places.check_raw()
     day = as_of or today(network.parameters.time_zone)
     with bronze.locked(places, bronze.Run.start(day)):
         _make_sure_of_room(places)
@@ -412,16 +527,81 @@ def kpi(places: Places, year: int | None, month: int | None, by: str, form: str)
     elif form == "md":
         click.echo(present.figures_markdown(found, by), nl=False)
     elif form == "xlsx":
-        content = present.figures_workbook(found, by)
-        if sys.stdout.isatty():
-            name = f"pendel-{found['year']}{f'-{month:02}' if month else ''}{'' if by == 'total' else f'-{by}'}.xlsx"
-            Path(name).write_bytes(content)
-            click.echo(_("Written: {file}").format(file=name))
-        else:
-            sys.stdout.buffer.write(content)
+        name = f"pendel-{found['year']}{f'-{month:02}' if month else ''}{'' if by == 'total' else f'-{by}'}.xlsx"
+        _write_workbook(present.figures_workbook(found, by), name)
     else:
-        note = _(present.SIMULATED) if _is_simulated(places) else ""
-        _show(present.figures_table(found, by, note, figures.branch_names(places)))
+        _show(present.figures_table(found, by, figures.branch_names(places)))
+
+
+def _write_workbook(content: bytes, name: str) -> None:
+    """To where the output is sent; from a terminal, to a file of this name."""
+    if sys.stdout.isatty():
+        Path(name).write_bytes(content)
+        click.echo(_("Written: {file}").format(file=name))
+    else:
+        sys.stdout.buffer.write(content)
+
+
+@cli.command()
+@click.option("--year", type=int, metavar="YEAR", help="The year; without it the newest that has figures.")
+@click.option("--month", type=click.IntRange(1, 12), metavar="MONTH", help="One month of it.")
+@click.option("--by", type=click.Choice(["lane", "branch"]), default="lane", show_default=True,
+              help="What to show: the lanes, or the branches by lending balance.")  # fmt: skip
+@_format("table", "json", "csv", "xlsx", "md")
+@with_places
+def lanes(places: Places, year: int | None, month: int | None, by: str, form: str) -> None:
+    """Show how each lane did: volume, transit time, share within the norm, what is still on the way, and the trend.
+
+    The lanes with the most deliveries first. With --by branch: the branches by what they lend less what they borrow,
+    which adds up to zero. Ends with 3 when there are no figures of that period.
+    """
+    from pendel import figures, present
+
+    of_lanes = by == "lane"
+    found = (figures.lanes if of_lanes else figures.lending_balances)(places, year, month)
+    lines = present.period_lines(found, "lanes" if of_lanes else "branches")
+    names = figures.branch_names(places)
+    if form == "json":
+        _print_json(found)
+    elif form == "csv":
+        click.echo(present.as_excel_csv(*lines), nl=False)
+    elif form == "xlsx":
+        plain = ("year", "month", "compared_year", "compared_month")
+        name = f"pendel-{found['year']}{f'-{month:02}' if month else ''}-{'lanes' if of_lanes else 'balance'}.xlsx"
+        _write_workbook(present.as_workbook(_("Lanes"), *lines, plain=plain), name)
+    elif form == "md":
+        markdown = present.lanes_markdown if of_lanes else present.balances_markdown
+        click.echo(markdown(found, names), nl=False)
+    else:
+        note = _(present.SIMULATED) if places.simulated.exists() else ""
+        _show((present.lanes_view if of_lanes else present.balances_view)(found, note, names))
+
+
+@cli.command()
+@click.option("--branch", metavar="BRANCH", help="The list of this branch alone, by its code or name.")
+@_format("table", "csv", "xlsx", "json")
+@with_places
+def overdue(places: Places, branch: str | None, form: str) -> None:
+    """List by branch the items that should have arrived or left, the longest waiting first.
+
+    And the receipts that the pick-up branch did not confirm. What turns up leaves the list by itself. The csv is as
+    Excel opens it; a workbook (xlsx) goes to a file in this folder, or to where the output is sent.
+    """
+    from pendel import figures, present
+
+    items = figures.search_items(places, branch)
+    names, day = figures.branch_names(places), figures.as_of(places)
+    if form == "json":
+        _print_json({"as_of": str(day), "items": items})
+    elif form == "csv":
+        click.echo(present.as_excel_csv(*present.search_lines(items, names)), nl=False)
+    elif form == "xlsx":
+        _write_workbook(
+            present.as_workbook(_("Search list"), *present.search_lines(items, names)), f"pendel-overdue-{day}.xlsx"
+        )
+    else:
+        note = _(present.SIMULATED) if places.simulated.exists() else ""
+        _show(present.search_view(items, day, note, names))
 
 
 @cli.command()
@@ -447,7 +627,7 @@ def forecast(places: Places, by: str, branch: str | None, form: str) -> None:
     elif form == "md":
         click.echo(present.forecast_markdown(found), nl=False)
     else:
-        note = _(present.SIMULATED) if _is_simulated(places) else ""
+        note = _(present.SIMULATED) if places.simulated.exists() else ""
         _show(present.forecast_view(found, branch is not None, note, figures.branch_names(places)))
 
 
@@ -467,40 +647,79 @@ def status(places: Places, form: str) -> None:
         click.echo(_error(error), err=True)
         sys.exit(1)
     if form == "json":
-        _print_json(found)
+        drift = [present.drift_told(item) for item in found.get("drift", [])]
+        _print_json(found | {"drift": drift})
     else:
         run = figures.last_run(places)
         assert run is not None
-        run.summary = run.summary or {name: found[name] for name in found if name not in ("last_run",)}
-        _show(present.status_view(run))
+        run.summary = run.summary or {name: found[name] for name in found if name != "last_run"}
+        _show(present.status_view(run, found["unsent_messages"]))
     sys.exit(1 if found["needs_attention"] else 0)
 
 
 @cli.command()
+@click.option("--branch", metavar="BRANCH", help="Exports of this branch alone.")
+@click.option("--rule", metavar="RULE", help="Rows and files held by this rule alone.")
+@click.option("--file", metavar="FILE", help="Files whose name holds this.")
 @_format("table", "json", "csv")
 @with_places
-def quarantine(places: Places, form: str) -> None:
-    """List the rows that are held and the files that were rejected, and why."""
+def quarantine(places: Places, branch: str | None, rule: str | None, file: str | None, form: str) -> None:
+    """List the rows that are held and the files that were rejected, and why.
+
+    Begins with what to do, by rule and branch. On the screen the list is cut, in csv and json it is whole.
+    """
     from pendel import figures, present
 
+    names = figures.branch_names(places)
     held = figures.quarantine(places)
+    held = _chosen(held, names, branch, rule, file)
     lines = [
         {
             "branch": item["branch"],
             "file": item["file"],
             "row": item["row"],
             "rule": item["rule"],
-            "message": present.message(item["rule"], item["detail"]),
+            "message": present.held_message(item),
+            "export_date": str(item["export_date"]) if item["export_date"] else None,
+            "columns": item["columns"],
+            "settled": item["settled"],
         }
         for item in held
     ]
     if form == "json":
         _print_json(lines)
     elif form == "csv":
-        names = ["branch", "file", "row", "rule", "message"]
-        click.echo(present.as_csv(names, [[line[name] for name in names] for line in lines]), nl=False)
+        columns = ["branch", "file", "row", "rule", "message", "export_date", "settled"]
+        told = [[line[name] for name in columns[:-1]] + [str(line["settled"]).lower()] for line in lines]
+        click.echo(present.as_csv(columns, told), nl=False)
     else:
-        _show(present.quarantine_view(held))
+        _show(present.quarantine_view(held, MOST_LINES, names))
+        count = sum(not item["settled"] for item in held)
+        if count > MOST_LINES:
+            text = _(
+                "The {shown} newest of {n} rows. Choose with --branch, --rule or --file; all of them: --format csv"
+            )
+            click.echo(text.format(shown=number(MOST_LINES), n=number(count)), err=True)
+
+
+def _chosen(
+    held: list[dict[str, Any]], names: dict[str, str], branch: str | None, rule: str | None, file: str | None
+) -> list[dict[str, Any]]:
+    """What is held of a branch (its code or name), by a rule, in files whose name holds a text."""
+    from pendel.contracts import rejections, rules
+
+    if branch is not None:
+        known = {name.lower(): code for code, name in names.items()} | {code.lower(): code for code in names}
+        known |= {item["branch"].lower(): item["branch"] for item in held}
+        if branch.lower() not in known:
+            raise UserError("{branch} is no branch. Known are: {known}.", branch=branch, known=", ".join(sorted(names)))
+        held = [item for item in held if item["branch"] == known[branch.lower()]]
+    if rule is not None:
+        ids = [item.rule for item in rules() if item.action == "quarantine"] + list(rejections())
+        if rule not in ids:
+            raise UserError("{rule} is no rule. Known are: {known}.", rule=rule, known=", ".join(ids))
+        held = [item for item in held if item["rule"] == rule]
+    return [item for item in held if file is None or file.lower() in item["file"].lower()]
 
 
 @cli.command()
@@ -557,7 +776,7 @@ def trace(
     elif form == "csv":
         click.echo(present.as_csv(*present.traced_figure_lines(found)), nl=False)
     else:
-        note = _(present.SIMULATED) if _is_simulated(places) else ""
+        note = _(present.SIMULATED) if places.simulated.exists() else ""
         _show(present.traced_figure_view(found, note, figures.branch_names(places)))
         _say_what_is_cut(found["count"])
 
@@ -703,15 +922,48 @@ def purge(places: Places, older_than: str, yes: bool) -> None:
         )
 
 
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@with_places
+def backup(places: Places, file: Path) -> None:
+    """Write all that another machine needs to one file (.zip), except the raw exports.
+
+    The store in it holds their rows; the exports themselves tell who reads what.
+    """
+    from pendel import backup, bronze
+    from pendel.figures import today
+    from pendel.reference import read_reference
+
+    run = bronze.Run.start(today(read_reference(places.reference).parameters.time_zone))
+    with bronze.locked(places, run):
+        made = backup.back_up(places, file.resolve(), run.started_at)
+    text = _("{n} files are in {file} ({megabytes} MB), and were read again.")
+    click.echo(text.format(n=number(made["files"]), file=file, megabytes=number(max(1, made["size_bytes"] // 10**6))))
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@with_places
+def restore(places: Places, file: Path) -> None:
+    """Make an installation again from a backup, here or on another machine.
+
+    Nothing is put over a store that is there. The figures are those of the night before the backup; the next run takes
+    in what was delivered since.
+    """
+    from pendel import backup, bronze
+    from pendel.words import date
+
+    now = dt.datetime.now(dt.UTC)
+    with bronze.locked(places, bronze.Run.start(now.date())):
+        made_at = backup.restore(places, file.resolve())
+    text = _(
+        "Everything is as it was on {date}. Put the exports that came later in {folder}, and run `pendel nightly`."
+    )
+    click.echo(text.format(date=date(made_at.date()), folder=places.raw))
+
+
 def _error(error: UserError) -> str:
     return _(error.template).format(**error.values)
-
-
-def _hush() -> None:
-    """DuckDB's bindings fill standard error at exit with references that Great Expectations' imports still hold."""
-    if "great_expectations" in sys.modules:
-        sys.stderr.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _language_asked(arguments: Sequence[str]) -> str | None:
@@ -722,8 +974,12 @@ def _language_asked(arguments: Sequence[str]) -> str | None:
 
 def main() -> None:
     """Run the command line; errors that a user can mend end in one sentence, without a traceback."""
-    atexit.register(_hush)  # registered first, so run last
-    set_language(_language_asked(sys.argv[1:]))
+    atexit.register(hush)  # registered first, so run last
+    try:
+        set_language(_language_asked(sys.argv[1:]))
+    except UserError as error:
+        click.echo(_error(error), err=True)
+        sys.exit(USAGE)
     from pendel.figures import NoFigures
 
     try:

@@ -9,7 +9,7 @@ import datetime as dt
 import functools
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -122,6 +122,12 @@ def sql_files(folder: str) -> tuple[SqlFile, ...]:
     return tuple(found)
 
 
+def sql_file(folder: str, name: str) -> SqlFile:
+    """One file of a folder of `sql/`. Raises ValueError when it is not there."""
+    (found,) = (file for file in sql_files(folder) if file.name == name)
+    return found
+
+
 @functools.cache
 def columns() -> dict[str, Column]:
     """The canonical columns, in their order."""
@@ -144,10 +150,19 @@ def export_formats() -> dict[str, ExportFormat]:
     formats = {}
     for path in sorted((EXPECTATIONS / "exports").glob("*.yaml")):
         fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
-        try:
-            spec = ExportFormat(**_yaml(path), fingerprint=fingerprint)
-        except TypeError as error:
-            raise UserError("{file}: {error}", file=path, error=error) from None
+        given = _yaml(path)
+        known = {item.name: item.default is item.default_factory is MISSING for item in fields(ExportFormat)}
+        strange = sorted(given.keys() - known.keys())
+        missing = sorted(name for name, is_needed in known.items() if is_needed and name not in given)
+        if strange or missing:
+            raise UserError(
+                "{file} is no export format: unknown: {unknown}; missing: {missing}. The other files there show how "
+                "one is written.",
+                file=path,
+                unknown=", ".join(strange) or "–",
+                missing=", ".join(missing) or "–",
+            )
+        spec = ExportFormat(**given, fingerprint=fingerprint)
         unknown = set(spec.columns) - set(columns())
         if unknown:
             raise UserError(
@@ -230,6 +245,13 @@ def _wrong(spec: Any) -> str:
 def rejections() -> dict[str, dict[str, str]]:
     """Why a file can be rejected: reason → {nl, en}."""
     found: dict[str, dict[str, str]] = _yaml(EXPECTATIONS / "rules.yaml")["rejections"]
+    return found
+
+
+@functools.cache
+def drifts() -> dict[str, dict[str, str]]:
+    """What a drift means, in a sentence: `kind.figure` of `marts.drift` → {nl, en}."""
+    found: dict[str, dict[str, str]] = _yaml(EXPECTATIONS / "drift.yaml")
     return found
 
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import duckdb
 
-from pendel.places import Places, UserError
+from pendel.places import NO_EXTENSIONS, Busy, Places, UserError, escaped, is_held, write_whole
 
 FILE_STATES = ["accepted", "partly_accepted", "rejected", "superseded", "skipped"]
 LEG_STATES = ["requested", "in_transit", "delivered", "local", "unconfirmed", "cancelled", "superseded"]
+TASKS = ["deliver_export", "register_receipt", "find_at_pickup", "find_at_supplier", "send"]
+"""What a branch can be asked on its search list, in this order."""
 WHOLE_UNITS = {"reservations", "balance"}
 """Units whose values are whole numbers."""
 
@@ -51,10 +52,9 @@ def published(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
         with duckdb.connect(
             str(places.published),
             read_only=True,
-            config={
+            config=NO_EXTENSIONS
+            | {
                 "enable_external_access": "false",
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
                 "memory_limit": "1GB",
                 "threads": "2",
                 "temp_directory": "",  # what does not fit in memory is refused, and fills no disk
@@ -67,13 +67,31 @@ def published(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
         if not isinstance(error, duckdb.IOException) and "Corrupt database" not in str(error):
             raise
         raise UserError(
-            "{file} cannot be read: {error}. If it is damaged, run `pendel nightly`: it builds it again.",
+            "{file} cannot be read. If it is damaged, run `pendel nightly`: it builds it again. (DuckDB says: {error})",
             file=places.published,
             error=str(error).splitlines()[0],
         ) from None
 
 
-def _dicts(con: duckdb.DuckDBPyConnection, sql: str, parameters: object = None) -> list[dict[str, Any]]:
+def attach_store(con: duckdb.DuckDBPyConnection, places: Places) -> None:
+    """Attach bronze, read-only, as `store`. While it is attached no run can write: detach it before computing.
+
+    Raises Busy while a run writes to it, UserError when it cannot be opened for another reason.
+    """
+    try:
+        con.execute(f"ATTACH '{escaped(places.bronze)}' AS store (READ_ONLY)")
+    except duckdb.IOException as error:
+        if is_held(error):
+            raise Busy("{file} is held by a run that is busy. Try again when it is done.", file=places.bronze) from None
+        raise UserError(
+            "{file} cannot be opened. Is it open in another program? (DuckDB says: {error})",
+            file=places.bronze,
+            error=str(error).splitlines()[0],
+        ) from None
+
+
+def dicts(con: duckdb.DuckDBPyConnection, sql: str, parameters: object = None) -> list[dict[str, Any]]:
+    """The rows of a query, each a dictionary by the names of its columns."""
     result = con.execute(sql, parameters)
     names = [column[0] for column in result.description or []]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
@@ -92,14 +110,16 @@ DIMENSIONS: dict[str, list[str]] = {
 def key_figures(places: Places, year: int | None, month: int | None, by: str) -> dict[str, Any]:
     """The key figures of a period, as `pendel kpi --format json` prints them. Without a year: the newest there is.
 
+    `exports_from` is the day of the first export, where that lies after the beginning of the period.
+
     Raises NoFigures when there are none of that period.
     """
     with published(places) as con:
-        run = _dicts(con, "SELECT run_id, started_at_utc, as_of FROM quality.run WHERE is_this_run")[0]
+        run = dicts(con, "SELECT run_id, started_at_utc, as_of FROM quality.run WHERE is_this_run")[0]
         if year is None:
             newest = con.execute("SELECT max(year) FROM kpi.value").fetchone()
             year = newest[0] if newest and newest[0] else run["as_of"].year
-        rows = _dicts(
+        rows = dicts(
             con,
             """
             SELECT v.*, d.label_nl, d.label_en, p.published, p.difference
@@ -119,6 +139,18 @@ def key_figures(places: Places, year: int | None, month: int | None, by: str) ->
                 "month": month or 0,
             },
         )
+        begun = dicts(
+            con,
+            """
+            SELECT min(f.export_date) AS first FROM marts.feed_day AS f
+            WHERE f.state <> 'not_begun'
+            HAVING EXISTS (
+                FROM marts.dim_date AS d
+                WHERE d.is_export_day AND d.date < min(f.export_date)
+                    AND d.year = $year AND (d.month = $month OR $month = 0))
+            """,
+            {"year": year, "month": month or 0},
+        )
     if not rows:
         period = f"{year}-{month:02}" if month else str(year)
         raise NoFigures("There are no figures of {period}: no exports of it were taken in.", period=period)
@@ -132,15 +164,71 @@ def key_figures(places: Places, year: int | None, month: int | None, by: str) ->
                 "dimension": {"month": f"{year}-{row['month']:02}"}
                 if by == "month"
                 else {name: row[name] for name in DIMENSIONS[by]},
-                "value": _number(row["value"], row["unit"]),
+                "value": rounded(row["value"], row["unit"]),
                 "unit": row["unit"],
                 "label": {"nl": row["label_nl"], "en": row["label_en"]},
                 "completeness": None if row["completeness"] is None else round(row["completeness"], 6),
-                "published": _number(row["published"], row["unit"]),
-                "difference": _number(row["difference"], row["unit"]),
+                "published": rounded(row["published"], row["unit"]),
+                "difference": rounded(row["difference"], row["unit"]),
             }
             for row in rows
         ],
+        "simulated": places.simulated.exists(),
+        "exports_from": str(begun[0]["first"]) if begun else None,
+    }
+
+
+def lanes(places: Places, year: int | None, month: int | None) -> dict[str, Any]:
+    """How each lane did in a period (`kpi.lane`), the busiest first: `year`, `month`, `norm` (transport days) and
+    `lanes`, each the columns of the relation. Without a year: the newest there is.
+
+    Raises NoFigures when there is nothing of that period.
+    """
+    with published(places) as con:
+        found = dicts(
+            con,
+            """
+            SELECT l.* EXCLUDE (year, month)
+            FROM kpi.lane AS l
+            WHERE l.year = coalesce($year, (SELECT max(year) FROM kpi.lane)) AND l.month = $month
+            ORDER BY l.delivered DESC, l.supplying_branch, l.pickup_branch
+            """,
+            {"year": year, "month": month or 0},
+        )
+        newest = con.execute("SELECT max(year) FROM kpi.lane").fetchone()
+        norm = con.execute("SELECT transit_norm_transport_days FROM marts.parameter").fetchone()
+    assert newest is not None
+    assert norm is not None
+    year = year or newest[0]
+    if not found:
+        period = f"{year}-{month:02}" if month else str(year or "")
+        raise NoFigures("There are no figures of {period}: no exports of it were taken in.", period=period)
+    return {"year": year, "month": month, "norm": norm[0], "lanes": [_rounded(lane) for lane in found]}
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
+
+
+def lending_balances(places: Places, year: int | None, month: int | None) -> dict[str, Any]:
+    """What each branch lent and borrowed in a period (`kpi.value`), the largest balance first: `year`, `month` and
+    `branches`, each with `branch`, `supplied`, `received`, `balance`. The balances add up to zero.
+
+    Raises NoFigures when there is nothing of that period.
+    """
+    found = key_figures(places, year, month, "branch")
+    branches: dict[str, dict[str, Any]] = {}
+    parts = {"deliveries_supplied": "supplied", "deliveries_total": "received", "lender_balance": "balance"}
+    for item in found["kpis"]:
+        if item["id"] in parts:
+            code = item["dimension"]["branch"]
+            branches.setdefault(code, {"branch": code})[parts[item["id"]]] = item["value"]
+    ordered = sorted(branches.values(), key=lambda branch: (-branch["balance"], branch["branch"]))
+    names = ("branch", "supplied", "received", "balance")
+    return {
+        "year": found["year"],
+        "month": month,
+        "branches": [{name: branch[name] for name in names} for branch in ordered],
     }
 
 
@@ -150,7 +238,8 @@ def branch_names(places: Places) -> dict[str, str]:
         return dict(con.execute("SELECT branch, name FROM marts.dim_branch").fetchall())
 
 
-def _number(value: float | None, unit: str) -> int | float | None:
+def rounded(value: float | None, unit: str) -> int | float | None:
+    """A figure as it is shown to programs: whole where its unit counts something, else to six digits."""
     if value is None:
         return None
     return round(value) if unit in WHOLE_UNITS else round(value, 6)
@@ -177,9 +266,7 @@ class RunResult:
         """Keep the result; a reader sees the old one or the new one, never half."""
         folder = places.runs / self.run_id
         folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / "result.json.draft"
-        draft.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(draft, folder / "result.json")
+        write_whole(folder / "result.json", json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
 
 def last_run(places: Places) -> RunResult | None:
@@ -187,6 +274,25 @@ def last_run(places: Places) -> RunResult | None:
     for path in sorted(places.runs.glob("*/result.json"), reverse=True):
         return RunResult(**json.loads(path.read_text(encoding="utf-8")))
     return None
+
+
+def messages(places: Places) -> list[dict[str, Any]]:
+    """What people were told, a message a recipient and line, the oldest first; one sent again stands twice."""
+    if not places.messages.exists():
+        return []
+    found = []
+    for line in places.messages.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError):  # half a line, of a full disk
+            found.append(json.loads(line))
+    return found
+
+
+def unsent_messages(places: Places) -> list[dict[str, Any]]:
+    """The last message to each recipient, where it could not be sent; one to nobody is about the settings."""
+    last = {line["to"]: line for line in messages(places)}
+    if "" in last and any(line["sent"] and line["at"] >= last[""]["at"] for line in last.values()):
+        del last[""]  # the settings were mended since
+    return [line for line in last.values() if not line["sent"]]
 
 
 def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
@@ -199,18 +305,19 @@ def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         found = dict(con.execute(sql).fetchall())
         return {name: found.get(name, 0) for name in names}
 
-    rows = _dicts(
+    rows = dicts(
         con,
         "SELECT coalesce(sum(rows_read), 0)::INTEGER AS read, coalesce(sum(rows_accepted), 0)::INTEGER AS accepted, "
         "coalesce(sum(rows_quarantined), 0)::INTEGER AS quarantined, "
         "coalesce(sum(rows_duplicate), 0)::INTEGER AS duplicate FROM quality.file",
     )[0]
-    branches = _dicts(
+    branches = dicts(
         con,
         """
         WITH feed AS (
             SELECT
-                branch, count(*) AS expected, count(*) FILTER (state IN ('received', 'late')) AS arrived,
+                branch, count(*) FILTER (state <> 'not_begun') AS expected,
+                count(*) FILTER (state IN ('received', 'late')) AS arrived,
                 count(*) FILTER (state = 'late') AS late, count(*) FILTER (state = 'rejected') AS rejected,
                 count(*) FILTER (state = 'missing') AS missing,
                 list(export_date ORDER BY export_date DESC) FILTER (state = 'missing')[:3] AS missing_dates,
@@ -259,7 +366,24 @@ def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     for branch in branches:
         branch["last_export"] = str(branch["last_export"]) if branch["last_export"] else None
         branch["missing_dates"] = [str(day) for day in branch["missing_dates"]]
+    drift = dicts(
+        con,
+        """
+        WITH named AS (SELECT branch, name FROM marts.dim_branch UNION ALL SELECT '', '')
+        SELECT
+            d.* REPLACE (d.since::VARCHAR AS since, d.until::VARCHAR AS until),
+            CASE WHEN d.branch = '' THEN s.name || ' → ' || p.name ELSE coalesce(b.name, d.branch) END AS place,
+            coalesce(o.name, d.other_branch) AS other_place
+        FROM marts.drift AS d
+        LEFT JOIN named AS b ON d.branch = b.branch
+        LEFT JOIN named AS o ON d.other_branch = o.branch
+        LEFT JOIN named AS s ON d.supplying_branch = s.branch
+        LEFT JOIN named AS p ON d.pickup_branch = p.branch
+        ORDER BY d.kind, d.figure, d.branch, d.supplying_branch, d.pickup_branch
+        """,
+    )
     return {
+        "drift": drift,
         "files": counts("SELECT state, count(*) FROM quality.file GROUP BY state", FILE_STATES),
         "rows": rows,
         "legs": counts("SELECT state, count(*) FROM marts.fct_leg GROUP BY state", LEG_STATES),
@@ -274,15 +398,15 @@ def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
             con.execute("SELECT rule, count(*) FROM quality.warning GROUP BY rule ORDER BY rule").fetchall()
         ),
         "published_figures": [
-            row | {name: _number(row[name], row["unit"]) for name in ("published", "computed", "difference")}
-            for row in _dicts(
+            row | {name: rounded(row[name], row["unit"]) for name in ("published", "computed", "difference")}
+            for row in dicts(
                 con,
                 "SELECT p.* EXCLUDE (source), coalesce(d.unit, 'reservations') AS unit FROM kpi.published AS p "
                 "LEFT JOIN kpi.definition AS d ON p.kpi = d.kpi ORDER BY p.year, p.kpi",
             )
         ],
-        "corrections": _dicts(con, "SELECT * FROM quality.correction ORDER BY correction"),
-        "closed_years": [_closed_year(con, row) for row in _dicts(con, "SELECT * FROM kpi.closed_year ORDER BY year")],
+        "corrections": dicts(con, "SELECT * FROM quality.correction ORDER BY correction"),
+        "closed_years": [_closed_year(con, row) for row in dicts(con, "SELECT * FROM kpi.closed_year ORDER BY year")],
     }
 
 
@@ -292,7 +416,7 @@ MOST_CAUSES = 5
 
 def _closed_year(con: duckdb.DuckDBPyConnection, closed: dict[str, Any]) -> dict[str, Any]:
     """A closed year, with the figures of the whole year that are computed differently now, and why that may be."""
-    restated = _dicts(
+    restated = dicts(
         con,
         "SELECT r.kpi, d.label_nl, d.label_en, d.unit, r.frozen, r.computed, r.difference FROM kpi.restatement AS r "
         "JOIN kpi.definition AS d ON r.kpi = d.kpi WHERE r.year = ? AND r.month = 0 AND r.dimension = 'total' "
@@ -312,7 +436,7 @@ def _closed_year(con: duckdb.DuckDBPyConnection, closed: dict[str, Any]) -> dict
                 "kpi": row["kpi"],
                 "label": {"nl": row["label_nl"], "en": row["label_en"]},
                 "unit": row["unit"],
-                **{name: _number(row[name], row["unit"]) for name in ("frozen", "computed", "difference")},
+                **{name: rounded(row[name], row["unit"]) for name in ("frozen", "computed", "difference")},
             }
             for row in restated
         ],
@@ -342,7 +466,10 @@ def status(places: Places) -> dict[str, Any]:
             "error": run.error,
         },
         **sums,
-        "needs_attention": needs_attention(run, sums),
+        "unsent_messages": [
+            {name: line[name] for name in ("at", "to", "subject", "error")} for line in unsent_messages(places)
+        ],
+        "needs_attention": needs_attention(run, sums) or bool(unsent_messages(places)),
     }
 
 
@@ -369,15 +496,29 @@ def needs_attention(run: RunResult, sums: dict[str, Any]) -> bool:
 
 
 def quarantine(places: Places) -> list[dict[str, Any]]:
-    """The rows that are held and the files that were rejected: branch, file, row (None for a file), rule, detail."""
+    """The rows that are held and the files that were rejected: branch, file, row (None for a file), rule, detail,
+    export_date, columns (what is wrong where: `column`, the `header` that it has in the file, and its `value`, '***'
+    where it may not be shown), and settled (a rejected file whose day was delivered after all).
+    """
+    from pendel.contracts import export_formats  # `pendel --help` reads no YAML
+
     with published(places) as con:
-        rows = _dicts(
+        rows = dicts(
             con,
             """
-            SELECT branch, file, NULL AS row, reason AS rule, detail, export_date FROM quality.file
-            WHERE state = 'rejected'
+            SELECT
+                f.branch, f.file, NULL AS row, f.reason AS rule, f.detail, f.export_date, f.format,
+                [] AS wrong_columns, [] AS wrong_values,
+                EXISTS (
+                    FROM quality.file AS g
+                    WHERE g.branch = f.branch AND g.export_date = f.export_date
+                        AND g.state IN ('accepted', 'partly_accepted')
+                ) AS settled
+            FROM quality.file AS f
+            WHERE f.state = 'rejected'
             UNION ALL
-            SELECT q.branch, q.file, q.row, q.rule, '{}', f.export_date
+            SELECT
+                q.branch, q.file, q.row, q.rule, '{}', f.export_date, f.format, q.wrong_columns, q.wrong_values, false
             FROM quality.quarantined_row AS q JOIN quality.file AS f USING (file_id)
             WHERE NOT q.is_superseded
             ORDER BY branch, file, row NULLS FIRST
@@ -385,7 +526,126 @@ def quarantine(places: Places) -> list[dict[str, Any]]:
         )
     for row in rows:
         row["detail"] = json.loads(row["detail"])
+        spec = export_formats().get(row.pop("format"))
+        wrong = zip(row.pop("wrong_columns"), row.pop("wrong_values"), strict=True)
+        row["columns"] = [
+            {"column": column, "header": spec.columns.get(column, column) if spec else column, "value": value}
+            for column, value in wrong
+        ]
     return rows
+
+
+def morning(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """What the morning page tells besides the last run, of the warehouse that `con` is open on.
+
+    `as_of`; `names` and `organisations` (branch → name, organisation); `feed` (branch, export_date, state, rows), four
+    weeks of it; `lanes`, the rows of marts.lane_usual; `under_way` (pickup_branch, by transport days since the sending:
+    fresh 0 and 1, due 2, late from 3 on, overdue, unknown; oldest: the first day of sending); `days` (date, delivered,
+    mean of seven days) of eight weeks; `this_year`: deliveries of the year of the day before the run.
+    """
+    run = dicts(con, "SELECT run_id, as_of FROM quality.run WHERE is_this_run")[0]
+    lanes = dicts(con, "SELECT * FROM marts.lane_usual ORDER BY supplying_branch, pickup_branch")
+    return {
+        **run,
+        "names": dict(con.execute("SELECT branch, name FROM marts.dim_branch ORDER BY name").fetchall()),
+        "organisations": dict(con.execute("SELECT branch, organisation FROM marts.dim_branch").fetchall()),
+        "feed": dicts(
+            con,
+            """
+            SELECT d.branch, d.export_date, d.state, coalesce(f.rows_read, 0) AS rows
+            FROM marts.feed_day AS d
+            LEFT JOIN quality.file AS f ON d.file_id = f.file_id
+            WHERE d.export_date >= $as_of::DATE - 28
+            ORDER BY d.export_date, d.branch
+            """,
+            {"as_of": run["as_of"]},
+        ),
+        "lanes": lanes,
+        "under_way": dicts(
+            con,
+            """
+            SELECT
+                pickup_branch,
+                count(*) FILTER (in_transit_transport_days <= 1) AS fresh,
+                count(*) FILTER (in_transit_transport_days = 2) AS due,
+                count(*) FILTER (in_transit_transport_days >= 3 AND NOT is_overdue) AS late,
+                count(*) FILTER (is_overdue) AS overdue,
+                count(*) FILTER (in_transit_transport_days IS NULL) AS unknown,
+                min(shipped_at)::DATE AS oldest
+            FROM marts.under_way
+            GROUP BY pickup_branch
+            ORDER BY overdue DESC, late DESC, pickup_branch
+            """,
+        ),
+        "days": dicts(
+            con,
+            """
+            WITH day AS (
+                SELECT d.date, d.holiday, coalesce(sum(l.delivered), 0)::INTEGER AS delivered
+                FROM marts.dim_date AS d
+                LEFT JOIN marts.agg_lane_day AS l ON d.date = l.date
+                WHERE d.date BETWEEN $as_of::DATE - 63 AND $as_of::DATE - 1
+                GROUP BY d.date, d.holiday
+            )
+            SELECT *, avg(delivered) OVER (ORDER BY date ROWS 6 PRECEDING) AS mean
+            FROM day
+            QUALIFY row_number() OVER (ORDER BY date DESC) <= 56
+            ORDER BY date
+            """,
+            {"as_of": run["as_of"]},
+        ),
+        "this_year": con.execute(
+            "SELECT max(value)::INTEGER FROM kpi.value WHERE kpi = 'deliveries_total' AND dimension = 'total' "
+            "AND month = 0 AND year = year(?::DATE - 1)",
+            [run["as_of"]],
+        ).fetchall()[0][0],
+    }
+
+
+def search_items(places: Places, branch: str | None = None) -> list[dict[str, Any]]:
+    """What branches must look for, send, deliver or register (`marts.search_item`), by branch and task, the longest
+    waiting first; of all branches, or of one by its code or name.
+
+    Each item has the columns of the relation, the branch's `name`, and of both sides' rows the file
+    (`supplier_file`, `pickup_file`) and the day of its export (`supplier_export_date`, `pickup_export_date`).
+    Raises UserError for a branch that is not in the register, NoFigures when nothing was published yet.
+    """
+    with published(places) as con:
+        known = con.execute("SELECT branch, name FROM marts.dim_branch ORDER BY branch").fetchall()
+        wanted = [code for code, name in known if branch and branch.lower() in (code.lower(), name.lower())]
+        if branch is not None and not wanted:
+            raise UserError(
+                "{text} is not in the register. There are: {known}.",
+                text=branch,
+                known=", ".join(code for code, _name in known),
+            )
+        return dicts(
+            con,
+            """
+            SELECT
+                b.name, i.*,
+                s.file AS supplier_file, s.export_date AS supplier_export_date,
+                p.file AS pickup_file, p.export_date AS pickup_export_date
+            FROM marts.search_item AS i
+            JOIN marts.dim_branch AS b ON i.branch = b.branch
+            LEFT JOIN quality.file AS s ON i.supplier_file_id = s.file_id
+            LEFT JOIN quality.file AS p ON i.pickup_file_id = p.file_id
+            WHERE len($wanted) = 0 OR i.branch IN (SELECT unnest($wanted))
+            ORDER BY
+                b.name, list_position($tasks, i.task), i.waiting_transport_days DESC, i.since, i.pickup_organisation,
+                i.reservation_id, i.supplying_branch
+            """,
+            {"wanted": wanted, "tasks": TASKS},
+        )
+
+
+def as_of(places: Places) -> dt.date:
+    """The day that the run whose warehouse is published took for today. Raises NoFigures when there is none."""
+    with published(places) as con:
+        found = con.execute("SELECT as_of FROM quality.run WHERE is_this_run").fetchone()
+    assert found is not None
+    day: dt.date = found[0]
+    return day
 
 
 def query(places: Places, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from pendel.figures import NoFigures, _dicts, published
+from pendel.figures import NoFigures, dicts, published
 from pendel.places import Places, UserError
 
 BY = {"branch": ["branch", "direction"], "lane": ["supplying_branch", "pickup_branch", "method"]}
@@ -25,16 +25,16 @@ def forecast(places: Places, by: str = "branch", branch: str | None = None) -> d
     Raises NoFigures when nothing was published, or nothing is forecast, UserError for a branch that is not known.
     """
     with published(places) as con:
-        run = _dicts(con, "SELECT run_id, as_of FROM quality.run WHERE is_this_run")[0]
+        run = dicts(con, "SELECT run_id, as_of FROM quality.run WHERE is_this_run")[0]
         if branch is not None:
-            known = [row["branch"] for row in _dicts(con, "SELECT branch FROM marts.dim_branch ORDER BY branch")]
+            known = [row["branch"] for row in dicts(con, "SELECT branch FROM marts.dim_branch ORDER BY branch")]
             if branch not in known:
                 raise UserError(
                     "There is no branch {branch}. Known are: {known}.", branch=branch, known=", ".join(known)
                 )
         concerned = "branch = $branch" if by == "branch" else "$branch IN (supplying_branch, pickup_branch)"
         try:
-            rows = _dicts(
+            rows = dicts(
                 con,
                 f"""
                 SELECT date, {", ".join(BY[by])}, forecast_items AS items, low_items AS low, high_items AS high,
@@ -45,8 +45,8 @@ def forecast(places: Places, by: str = "branch", branch: str | None = None) -> d
                 """,
                 {"branch": branch},
             )
-            parameter = _dicts(con, "SELECT items_per_crate FROM marts.parameter")[0]
-            backtest = _dicts(
+            parameter = dicts(con, "SELECT items_per_crate FROM marts.parameter")[0]
+            backtest = dicts(
                 con,
                 """
                 SELECT scope, forecasts, items, wape, naive_wape, improvement, band_held
@@ -55,7 +55,7 @@ def forecast(places: Places, by: str = "branch", branch: str | None = None) -> d
                 ORDER BY scope
                 """,
             )
-            lanes = _dicts(
+            lanes = dicts(
                 con,
                 """
                 SELECT count(DISTINCT (supplying_branch, pickup_branch)) AS lanes,

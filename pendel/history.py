@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ import duckdb
 from pendel import building
 from pendel.bronze import Run
 from pendel.building import Build, changed_ingredients, ingredients
-from pendel.contracts import sql_files
-from pendel.figures import NoFigures, published
+from pendel.contracts import sql_file
+from pendel.figures import NoFigures, attach_store, dicts, published
 from pendel.gates import CheckResult
-from pendel.places import Places, UserError
+from pendel.places import NO_EXTENSIONS, Places, UserError, escaped, write_whole
 from pendel.reference import Reference
 
 FIGURES = (
@@ -32,7 +32,7 @@ FIGURES = (
 """What tells one figure from another."""
 
 
-def record(places: Places, build: Build, reference: Reference, run: Run, results: Sequence[CheckResult]) -> Path:
+def record(places: Places, build: Build, run: Run, results: Sequence[CheckResult]) -> Path:
     """Write the manifest and the figures of a run whose warehouse is built and checked, published or not.
 
     Returns the manifest's path. What is written last is the manifest: where it is, the run's figures are too.
@@ -41,15 +41,14 @@ def record(places: Places, build: Build, reference: Reference, run: Run, results
     folder.mkdir(parents=True, exist_ok=True)
     con.execute(
         f"COPY (SELECT {FIGURES}, value FROM kpi.value WHERE dimension <> 'lane' ORDER BY ALL) "
-        f"TO '{building.escaped(folder / 'figures.parquet')}' (FORMAT parquet, COMPRESSION zstd)"
+        f"TO '{escaped(folder / 'figures.parquet')}' (FORMAT parquet, COMPRESSION zstd)"
     )
-    inputs = con.execute(
+    taken_in = dicts(
+        con,
         "SELECT file_id, branch, path AS file, path_key, sha256, size_bytes, arrived_at, export_date, verdict "
         "FROM store.file WHERE run_id = ? ORDER BY file_id",
         [run.run_id],
     )
-    names = [column[0] for column in inputs.description or []]
-    taken_in = [dict(zip(names, row, strict=True)) for row in inputs.fetchall()]
     relations = [
         f"{schema}.{table}"
         for schema, table in con.execute(
@@ -62,13 +61,12 @@ def record(places: Places, build: Build, reference: Reference, run: Run, results
         "started_at_utc": f"{run.started_at:%Y-%m-%dT%H:%M:%SZ}",
         "as_of": str(run.as_of),
         "inputs": taken_in,
-        "ingredients": ingredients(reference),
+        "ingredients": build.ingredients,
         "rows": {name: _one(con, f"SELECT count(*) FROM {name}") for name in relations},
         "gates": [dataclasses.asdict(result) for result in results],
     }
-    draft = folder / "manifest.json.draft"
-    draft.write_text(json.dumps(manifest, indent=1, default=str, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(draft, folder / "manifest.json")
+    text = json.dumps(manifest, indent=1, default=str, ensure_ascii=False)
+    write_whole(folder / "manifest.json", text + "\n")
     return folder / "manifest.json"
 
 
@@ -122,7 +120,7 @@ def close_year(places: Places, reference: Reference, year: int, closed_by: str) 
     places.closed.mkdir(parents=True, exist_ok=True)
     with duckdb.connect() as writer:
         writer.register("figures", figures)
-        target = building.escaped(places.closed / f"{year}.parquet")
+        target = escaped(places.closed / f"{year}.parquet")
         writer.execute(f"COPY (FROM figures) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
     closing = {
         "year": year,
@@ -133,9 +131,7 @@ def close_year(places: Places, reference: Reference, year: int, closed_by: str) 
         "figures": len(figures),
         "ingredients": made_by,
     }
-    draft = kept.with_suffix(".draft")
-    draft.write_text(json.dumps(closing, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(draft, kept)
+    write_whole(kept, json.dumps(closing, indent=1, ensure_ascii=False) + "\n")
     return closing
 
 
@@ -175,7 +171,8 @@ def diff(places: Places, reference: Reference, one: str | None, other: str | Non
 
     Returns `from` and `to` (run_id, as_of), `figures` (kpi, year, month, dimension, before, after, difference, unit),
     `rules` (what changed of SQL, contracts, reference data, libraries) and `files` (branch, file, export_date, and the
-    deliveries that appeared and vanished by each, by the rules of now). Raises UserError for an unknown run.
+    deliveries that appeared and vanished by each, by the rules of now). Raises UserError for an unknown run, Busy
+    while a run writes to bronze.
     """
     if one is None or other is None:
         last = runs(places)[-2:]
@@ -187,17 +184,16 @@ def diff(places: Places, reference: Reference, one: str | None, other: str | Non
     if order.index(first["run_id"]) > order.index(second["run_id"]):
         first, second = second, first
     with duckdb.connect() as con:
-        figures = con.execute(
-            (next(file.sql for file in sql_files("history") if file.name == "figures_changed")),
+        changed = dicts(
+            con,
+            sql_file("history", "figures_changed").sql,
             {
                 "before": str(places.runs / first["run_id"] / "figures.parquet"),
                 "after": str(places.runs / second["run_id"] / "figures.parquet"),
             },
         )
-        names = [column[0] for column in figures.description or []]
-        units = _units(reference)
-        changed = [dict(zip(names, row, strict=True)) for row in figures.fetchall()]
-        changed = [figure | {"unit": units.get(figure["kpi"], "reservations")} for figure in changed]
+    units = _units(reference)
+    changed = [figure | {"unit": units.get(figure["kpi"], "reservations")} for figure in changed]
     return {
         "from": {"run_id": first["run_id"], "as_of": first["as_of"]},
         "to": {"run_id": second["run_id"], "as_of": second["as_of"]},
@@ -212,12 +208,12 @@ def _units(reference: Reference) -> dict[str, str]:
     return {str(row[0]): str(row[2]) for row in building.kpi_rows(reference)}
 
 
-def _store(places: Places) -> duckdb.DuckDBPyConnection:
-    con = duckdb.connect(
-        config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "memory_limit": "1GB"}
-    )
-    con.execute(f"ATTACH '{building.escaped(places.bronze)}' AS store (READ_ONLY)")
-    return con
+@contextmanager
+def _store(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An in-memory database with bronze attached, read-only. Raises Busy while a run writes to it."""
+    with duckdb.connect(config=NO_EXTENSIONS | {"memory_limit": "1GB"}) as con:
+        attach_store(con, places)
+        yield con
 
 
 def _files_between(
@@ -251,7 +247,7 @@ def _files_between(
                     JOIN side.new_file AS n USING (branch, format, export_date)))
             """
         )
-        needed = _upstream("marts.fct_leg")
+        con.execute("DETACH store")  # a night that starts meanwhile must be able to write to it
         run = Run(second["run_id"], dt.datetime(1970, 1, 1), dt.date.fromisoformat(second["as_of"]))
         for side in ("before", "after"):
             for schema in ("bronze", "staging", "reference", "marts"):
@@ -259,20 +255,8 @@ def _files_between(
             con.execute(f"CREATE VIEW bronze.file AS FROM memory.side.{side}_file")
             con.execute("CREATE VIEW bronze.row AS FROM memory.side.row SEMI JOIN bronze.file USING (file_id)")
             building.load_reference(con, reference, run)
-            building.create_models(con, [model for model in building.models() if model.relation in needed])
+            building.create_models(con, building.upstream("marts.fct_leg"))
             con.execute(f"CREATE TABLE side.{side}_leg AS FROM marts.fct_leg")
-            con.execute(f"CREATE TABLE side.{side}_state AS SELECT file_id, is_active FROM staging.file")
             for schema in ("marts", "staging", "bronze", "reference"):
                 con.execute(f"DETACH {schema}")
-        found = con.execute(next(file.sql for file in sql_files("history") if file.name == "deliveries_changed"))
-        names = [column[0] for column in found.description or []]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
-
-def _upstream(relation: str) -> set[str]:
-    """A relation and all models that it rests on."""
-    found = {relation}
-    for model in reversed(building.models()):
-        if model.relation in found:
-            found |= {read for read in model.reads if not read.startswith(("bronze.", "reference."))}
-    return found
+        return dicts(con, sql_file("history", "deliveries_changed").sql)

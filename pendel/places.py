@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,14 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 SQL = PROJECT / "sql"
 EXPECTATIONS = PROJECT / "expectations"
+NOTIFICATIONS = "notifications.yaml"
+"""In a reference folder: who is told what. It decides on no figure."""
+
+NO_EXTENSIONS: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
+"""How every DuckDB connection of the pipeline is opened: nothing is fetched, nothing is loaded from elsewhere."""
 
 
 class UserError(Exception):
@@ -35,6 +45,11 @@ class Unexpected(RuntimeError):
         self.kind = kind
 
 
+def is_held(error: Exception) -> bool:
+    """Whether DuckDB could not open a file because another process has it open in a way that excludes this one."""
+    return any(text in str(error) for text in ("Could not set lock", "being used by another process"))
+
+
 def discreet(error: Exception) -> Exception:
     """What may be told of an error, in logs and on screens: an OSError without the file's name, of others but a
     UserError the kind and the place alone. Errors quote values, and a value can be a reader's.
@@ -49,8 +64,27 @@ def discreet(error: Exception) -> Exception:
     return Unexpected(type(error).__name__, where)
 
 
+def hush() -> None:
+    """At exit: DuckDB's bindings fill standard error with references that Great Expectations' imports still hold."""
+    if "great_expectations" in sys.modules:
+        sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 class Damaged(UserError):
     """The bronze store cannot be read, or is not the one that the runs filled: `pendel rebuild` makes it again."""
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file of which a reader sees the old text or the new one, never half."""
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, path)
+
+
+def escaped(path: Path) -> str:
+    """A path within single quotes of SQL."""
+    return str(path).replace("'", "''")
 
 
 @dataclass(frozen=True)
@@ -87,6 +121,11 @@ class Places:
         )
 
     @property
+    def simulated(self) -> Path:
+        """Is there when the exports are simulated: what is made of them says so."""
+        return self.raw / ".simulated"
+
+    @property
     def bronze(self) -> Path:
         """The store of every row ever delivered; private to the pipeline."""
         return self.warehouse / "bronze.duckdb"
@@ -115,3 +154,16 @@ class Places:
     def runs(self) -> Path:
         """What each run found and decided, a folder a run."""
         return self.warehouse / "runs"
+
+    @property
+    def messages(self) -> Path:
+        """What people were told after which run, and what could not be told; a message a line."""
+        return self.warehouse / "messages.jsonl"
+
+    def check_raw(self) -> None:
+        """Raises UserError when there is no raw folder: a share that is not there must not look as if it were empty."""
+        if not self.raw.is_dir():
+            raise UserError(
+                "{folder} is no folder. Put the branches' exports there, a folder a branch, or give --raw.",
+                folder=self.raw,
+            )

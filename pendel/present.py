@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pendel.contracts import rejections, rules, sql_files
+from pendel.contracts import drifts, rejections, rules, sql_files
 from pendel.figures import DIMENSIONS, RunResult, arrived, needs_attention
 from pendel.words import _, counted, date, language, month_name, number, set_language
 
@@ -38,9 +39,36 @@ def check_name(check: str) -> str:
     return next((file.head[language()] for file in sql_files("checks") if file.name == check), check)
 
 
-def rule_name(rule: str) -> str:
+def drift_sentence(item: dict[str, Any]) -> str:
+    """What drifted, where, and what to look at: a row of `drift` in `figures.summary`, in the language chosen."""
+
+    def amount(value: float) -> str:
+        return number(value, "pct") if item["unit"] == "pct" else number(round(value))
+
+    return drifts()[f"{item['kind']}.{item['figure']}"][language()].format(
+        where=item["place"], other=item["other_place"], since=date(item["since"]), until=date(item["until"]),
+        observed=amount(item["observed"]), usual=amount(item["usual"]),
+    )  # fmt: skip
+
+
+def drift_told(item: dict[str, Any]) -> dict[str, Any]:
+    """A drift with the severity of its check and its sentence in both languages, for those who read it from JSON."""
+    severity = next(file.head["severity"] for file in sql_files("checks") if file.name == f"drift_{item['kind']}")
+    before = language()
+    try:
+        text = {lang: drift_sentence(item) for lang in ("nl", "en") if set_language(lang)}
+    finally:
+        set_language(before)
+    return item | {"severity": severity, "text": text}
+
+
+MOST_TEXTS = 3
+"""The most messages of one rule that are told; they differ in what was expected of each file."""
+
+
+def rule_name(rule: str, detail: dict[str, str] | None = None) -> str:
     """The first sentence of a rule's message."""
-    return message(rule).split(". ")[0].split(" (")[0].rstrip(".")
+    return message(rule, detail).split(". ")[0].split(" (")[0].rstrip(".")
 
 
 def unit_name(unit: str) -> str:
@@ -63,18 +91,35 @@ def _header(by: str) -> str:
     return {"organisation": _("organisations"), "branch": _("branch"), "lane": _("lane"), "month": _("month")}[by]
 
 
-def figures_table(
-    found: dict[str, Any], by: str, note: str = "", names: Mapping[str, str] = MappingProxyType({})
-) -> RenderableType:
-    """The key figures as a table: one figure a line, or with a dimension one line a thing and one column a figure.
+def _short(kpi: str) -> str:
+    """A key figure in a word or two, for the head of a narrow column."""
+    return {
+        "deliveries_total": _("delivered"), "deliveries_supplied": _("supplied"), "lender_balance": _("balance"),
+        "transit_transport_days_median": _("days"), "within_transit_norm_pct": _("in time"),
+        "not_collected_pct": _("not fetched"), "in_transit": _("under way"),
+    }[kpi]  # fmt: skip
+
+
+def _notes(found: dict[str, Any]) -> list[str]:
+    """What must be said with key figures, wherever they are shown."""
+    notes = [_(SIMULATED)] if found["simulated"] else []
+    if found["exports_from"]:
+        text = _("There are exports from {date} on: what was delivered before is not, or only partly, counted.")
+        notes.append(text.format(date=date(found["exports_from"])))
+    return notes
+
+
+def figures_table(found: dict[str, Any], by: str, names: Mapping[str, str] = MappingProxyType({})) -> RenderableType:
+    """The key figures as a table: one figure a line, or with a dimension one line a thing and one column a figure, with
+    short heads that are explained below, so that it fits on a screen of eighty characters.
 
     `names` gives the names of branches, where their codes are not to be shown.
     """
+    notes = [Text(f" {note}") for note in _notes(found)]
     period = f"{month_name(found['month'])} {found['year']}" if "month" in found else str(found["year"])
     title = _("Key figures of {period}").format(period=period)
     if by == "total":
-        table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption=note or None,
-                      caption_justify="left")  # fmt: skip
+        table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
         table.add_column(_("key figure"))
         for name in (_("computed"), _("published"), _("difference")):
             table.add_column(name, justify="right")
@@ -90,34 +135,42 @@ def figures_table(
                 style="bold" if item["published"] is not None else "",
             )
         completeness = found["kpis"][0]["completeness"]
-        if completeness in (None, 1):
-            return table
-        text = _("Completeness of the exports: {pct}").format(pct=number(100 * completeness, "pct"))
-        return Group(table, Text(f" {text}\n", style="bold yellow"))
+        if completeness not in (None, 1):
+            text = _("Completeness of the exports: {pct}").format(pct=number(100 * completeness, "pct"))
+            notes.insert(0, Text(f" {text}", style="bold yellow"))
+        return Group(table, *notes)
     shown = ["deliveries_total", "deliveries_supplied", "lender_balance", "transit_transport_days_median",
              "within_transit_norm_pct", "not_collected_pct", "in_transit"]  # fmt: skip
     columns = [kpi for kpi in shown if any(item["id"] == kpi for item in found["kpis"])]
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
-    table.add_column(_header(by))
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", collapse_padding=True,
+                  pad_edge=False)  # fmt: skip
+    table.add_column(_header(by), overflow="fold")
     lines: dict[str, dict[str, dict[str, Any]]] = {}
     for item in found["kpis"]:
         lines.setdefault(_dimension(item, names), {})[item["id"]] = item
+    meanings = []
     for kpi in columns:
-        table.add_column(_label(next(item for item in found["kpis"] if item["id"] == kpi)), justify="right")
+        # what is delivered to a branch stands there beside what it supplies
+        head = _("received") if (kpi, by) == ("deliveries_total", "branch") else _short(kpi)
+        table.add_column(head.replace(" ", "\n"), justify="right", no_wrap=True)
+        label = _label(next(item for item in found["kpis"] if item["id"] == kpi))
+        if head.lower() != label.lower():
+            meanings.append(Text(f" {head}: {label}"))
     for name, items in lines.items():
         table.add_row(name, *(number(items[k]["value"], items[k]["unit"]) if k in items else "" for k in columns))
-    return table
+    return Group(table, *meanings, *notes)
 
 
 def _flat(found: dict[str, Any], by: str) -> tuple[list[str], list[list[Any]]]:
     """Key figures as a flat table: one line a figure."""
     parts = ["month"] if by == "month" else DIMENSIONS[by]
     names = ["year", *(["month"] if "month" in found else []), "id", "label", *parts, "value", "unit", "completeness",
-             "published", "difference"]  # fmt: skip
+             "published", "difference", "simulated", "exports_from"]  # fmt: skip
+    simulated = "true" if found["simulated"] else "false"
     lines = [
         [found["year"], *([found["month"]] if "month" in found else []), item["id"], _label(item),
          *(item["dimension"][part] for part in parts), item["value"], item["unit"], item["completeness"],
-         item["published"], item["difference"]]
+         item["published"], item["difference"], simulated, found["exports_from"]]
         for item in found["kpis"]
     ]  # fmt: skip
     return names, lines
@@ -135,6 +188,28 @@ def as_csv(names: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     return out.getvalue()
 
 
+def as_excel_csv(names: Sequence[str], lines: Sequence[Sequence[Any]]) -> bytes:
+    """CSV as a Dutch Excel opens it at a double click: UTF-8 with a byte order mark, semicolons, decimal commas, dates
+    as 31-12-2023; a text that it would take for a formula gets an apostrophe before it.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=";")
+    writer.writerow(names)
+    for line in lines:
+        writer.writerow([_excel_cell(cell) for cell in line])
+    return out.getvalue().encode("utf-8-sig")
+
+
+def _excel_cell(cell: Any) -> Any:
+    if isinstance(cell, float):
+        return f"{cell:.6f}".rstrip("0").rstrip(".").replace(".", ",")
+    if isinstance(cell, dt.date):
+        return f"{cell:%d-%m-%Y}"
+    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")):
+        return "'" + cell
+    return cell
+
+
 def as_markdown(names: Sequence[str], lines: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
     """A Markdown table."""
     rows = [names, ["---:" if right else "---" for right in numeric], *lines]
@@ -147,36 +222,45 @@ def figures_csv(found: dict[str, Any], by: str) -> str:
 
 
 def figures_markdown(found: dict[str, Any], by: str) -> str:
-    """Key figures as a Markdown table, one line a figure."""
+    """Key figures as a Markdown table, one line a figure, and what must be said with them."""
     names = [_("key figure"), *([_header(by)] if by != "total" else []), _("computed"), _("published"), _("difference")]
     lines = [
         [_label(item), *([_dimension(item)] if by != "total" else []),
          *(number(item[part], item["unit"]) for part in ("value", "published", "difference"))]
         for item in found["kpis"]
     ]  # fmt: skip
-    return as_markdown(names, lines, [False] * (len(names) - 3) + [True] * 3)
+    table = as_markdown(names, lines, [False] * (len(names) - 3) + [True] * 3)
+    return table + "".join(f"\n{note}\n" for note in _notes(found))
 
 
 def figures_workbook(found: dict[str, Any], by: str) -> bytes:
     """Key figures as an Excel workbook, numbers as numbers."""
+    return as_workbook(_("Key figures"), *_flat(found, by), plain=("year", "month"))
+
+
+def as_workbook(title: str, names: Sequence[str], lines: Sequence[Sequence[Any]], plain: Sequence[str] = ()) -> bytes:
+    """A flat table as an Excel workbook of one sheet: numbers as numbers, dates as dates, all else as text.
+
+    `plain`: columns whose numbers are no quantities.
+    """
     import xlsxwriter
 
     out = io.BytesIO()
     options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
     with xlsxwriter.Workbook(out, options) as book:
-        sheet = book.add_worksheet(_("Key figures"))
+        sheet = book.add_worksheet(title)
         bold, whole = book.add_format({"bold": True}), book.add_format({"num_format": "#,##0"})
-        decimal = book.add_format({"num_format": "#,##0.0"})
-        names, lines = _flat(found, by)
+        decimal, day = book.add_format({"num_format": "#,##0.0"}), book.add_format({"num_format": "dd-mm-yyyy"})
         for column, name in enumerate(names):
             sheet.write_string(0, column, name, bold)
         for row, line in enumerate(lines, 1):
             for column, cell in enumerate(line):
                 if isinstance(cell, str):
                     sheet.write_string(row, column, cell)
+                elif isinstance(cell, dt.date):
+                    sheet.write_datetime(row, column, dt.datetime.combine(cell, dt.time()), day)
                 elif cell is not None:
-                    plain = names[column] in ("year", "month")
-                    form = None if plain else whole if isinstance(cell, int) else decimal
+                    form = None if names[column] in plain else whole if isinstance(cell, int) else decimal
                     sheet.write_number(row, column, cell, form)
         sheet.freeze_panes(1, 0)
         sheet.autofilter(0, 0, len(lines), len(names) - 1)
@@ -184,28 +268,28 @@ def figures_workbook(found: dict[str, Any], by: str) -> bytes:
     return out.getvalue()
 
 
-def _needs(branch: dict[str, Any]) -> str:
+def needs(branch: dict[str, Any]) -> str:
     """What a branch needs, in words; '' when nothing."""
-    needs = []
+    found = []
     if branch["files_rejected"]:
-        needs.append(counted("{n} file rejected", "{n} files rejected", branch["files_rejected"]))
+        found.append(counted("{n} file rejected", "{n} files rejected", branch["files_rejected"]))
     if branch["missing"] and not branch["arrived"]:
-        needs.append(_("no export at all ({n} expected)").format(n=number(branch["missing"])))
+        found.append(_("no export at all ({n} expected)").format(n=number(branch["missing"])))
     elif branch["missing"]:
         days = ", ".join(date(day) for day in branch["missing_dates"])
         more = ", …" if branch["missing"] > len(branch["missing_dates"]) else ""
         text = counted("{n} export missing", "{n} exports missing", branch["missing"])
-        needs.append(f"{text} ({days}{more})")
+        found.append(f"{text} ({days}{more})")
     if branch["rows_held"]:
-        needs.append(counted("{n} row held", "{n} rows held", branch["rows_held"]))
+        found.append(counted("{n} row held", "{n} rows held", branch["rows_held"]))
     if branch["unconfirmed"]:
-        needs.append(counted("{n} receipt unconfirmed", "{n} receipts unconfirmed", branch["unconfirmed"]))
+        found.append(counted("{n} receipt unconfirmed", "{n} receipts unconfirmed", branch["unconfirmed"]))
     if branch["late"]:
-        needs.append(counted("{n} export late", "{n} exports late", branch["late"]))
-    return ", ".join(needs)
+        found.append(counted("{n} export late", "{n} exports late", branch["late"]))
+    return ", ".join(found)
 
 
-def _verdict(run: RunResult) -> str:
+def verdict(run: RunResult) -> str:
     """The run in one sentence."""
     if run.error:
         return _("The run of {date} broke off ({error}); the warehouse of before stays published.").format(
@@ -219,7 +303,7 @@ def _verdict(run: RunResult) -> str:
         )
     if not arrived(run.summary):
         return _("No export that can be used has arrived yet. Are the exports in the raw folder?")
-    count = sum(1 for b in run.summary["branches"] if _needs(b) and (b["files_rejected"] or b["missing"]
+    count = sum(1 for b in run.summary["branches"] if needs(b) and (b["files_rejected"] or b["missing"]
                 or b["rows_held"] or b["unconfirmed"]))  # fmt: skip
     if needs_attention(run, run.summary) and count:
         return counted("Published; {n} branch needs attention.", "Published; {n} branches need attention.", count)
@@ -239,13 +323,25 @@ def _leg_state(state: str) -> str:
             "superseded": _("supplied by another")}[state]  # fmt: skip
 
 
-def status_view(run: RunResult) -> RenderableType:
-    """The last run and what it needs, as `pendel status` shows it."""
+def unsent_lines(unsent: Sequence[dict[str, Any]]) -> list[str]:
+    """The messages that could not be sent, a line each."""
+    lines = []
+    for line in unsent:
+        if line["to"]:
+            text = _("the message to {to} could not be sent: {error}")
+            lines.append(text.format(to=line["to"], error=line["error"]))
+        else:
+            lines.append(_("nobody could be told: {error}").format(error=line["error"]))
+    return lines
+
+
+def status_view(run: RunResult, unsent: Sequence[dict[str, Any]] = ()) -> RenderableType:
+    """The last run and what it needs, as `pendel status` shows it, with the messages that could not be sent."""
     started = dt.datetime.fromisoformat(run.started_at).astimezone()
     when = _("Run of {date} {time}, as of {as_of}").format(
         date=date(started.date()), time=f"{started:%H:%M}", as_of=date(run.as_of)
     )
-    parts: list[RenderableType] = [Text(_verdict(run), style="bold"), Text(when)]
+    parts: list[RenderableType] = [Text(verdict(run), style="bold"), Text(when)]
     parts += [
         Text(_("held back by: {check}").format(check=check_name(check)), style="red") for check in run.held_back_by
     ]
@@ -253,9 +349,12 @@ def status_view(run: RunResult) -> RenderableType:
     parts += [
         Text(_("could not be read: {branch}").format(branch=branch), style="red") for branch in run.failed_branches
     ]
+    parts += [Text(line, style="red") for line in unsent_lines(unsent)]
     sums = run.summary
     if not sums:
         return Group(*parts)
+    # .get: the results of runs of before have no drift
+    parts += [Text(f"  {drift_sentence(item)}", style="yellow") for item in sums.get("drift", [])]
     counts = Table(box=box.SIMPLE_HEAD, show_header=False)
     counts.add_row(_("files"), ", ".join(f"{number(n)} {_file_state(s)}" for s, n in sums["files"].items() if n))
     rows = sums["rows"]
@@ -276,10 +375,10 @@ def status_view(run: RunResult) -> RenderableType:
     for name in (_("branch"), _("exports"), _("last export"), _("needs")):
         table.add_column(name, justify="right" if name == _("exports") else "left")
     for b in sums["branches"]:
-        needs = _needs(b)
+        asked = needs(b)
         table.add_row(
             b["name"], f"{number(b['arrived'])}/{number(b['expected'])}", date(b["last_export"]),
-            Text(needs or _("nothing"), style="yellow" if needs else "green"),
+            Text(asked or _("nothing"), style="yellow" if asked else "green"),
         )  # fmt: skip
     parts.append(table)
     parts += [Text(line) for line in _corrections(sums)]
@@ -369,13 +468,14 @@ def run_markdown(run: RunResult, lang: str) -> str:
     before = language()
     set_language(lang)
     try:
-        lines = [f"# {_verdict(run)}", ""]
+        lines = [f"# {verdict(run)}", ""]
         lines += [f"- **{_('held back by: {check}').format(check=check_name(check))}**" for check in run.held_back_by]
         lines += [f"- {_('warning: {check}').format(check=check_name(check))}" for check in run.warnings]
         lines += [f"- **{_('could not be read: {branch}').format(branch=b)}**" for b in run.failed_branches]
+        lines += [f"  - {drift_sentence(item)}" for item in run.summary["drift"]]
         branches = [
             [b["name"], b["organisation"], f"{number(b['arrived'])}/{number(b['expected'])}", date(b["last_export"]),
-             _needs(b) or _("nothing")]
+             needs(b) or _("nothing")]
             for b in run.summary["branches"]
         ]  # fmt: skip
         lines += ["", f"## {_('Branches')}", ""]
@@ -406,23 +506,246 @@ def kpi_label(kpi: str) -> str:
     return str(kpis()[kpi][language()]["label"]) if kpi in kpis() else kpi
 
 
-def quarantine_view(held: Sequence[dict[str, Any]]) -> RenderableType:
-    """The rows held and files rejected, as `pendel quarantine` shows them."""
+def wrong_columns(item: dict[str, Any]) -> str:
+    """Where a row that is held is wrong, and what stands there, by the heads of its file: 'Status: Q'."""
+    words = {"": _("empty"), "***": _("masked")}
+    return ", ".join(f"{wrong['header']}: {words.get(wrong['value'], wrong['value'])}" for wrong in item["columns"])
+
+
+def held_message(item: dict[str, Any]) -> str:
+    """What is wrong with a row or file, what to do, and in which columns it is."""
+    text = message(item["rule"], item["detail"])
+    return f"{text} ({wrong_columns(item)})" if item["columns"] else text
+
+
+def quarantine_view(
+    held: Sequence[dict[str, Any]], most: int, names: Mapping[str, str] = MappingProxyType({})
+) -> RenderableType:
+    """The rows held and files rejected, as `pendel quarantine` shows them: what to do by rule and branch, then at most
+    so many rows, the newest first. Rejected files that were replaced by a good one are only counted.
+    """
+    settled = sum(item["settled"] for item in held)
+    held = sorted(
+        (item for item in held if not item["settled"]), key=lambda item: str(item["export_date"] or ""), reverse=True
+    )
+    note = counted(
+        "{n} rejected file was replaced by a good one of the same day, and needs nothing.",
+        "{n} rejected files were replaced by good ones of the same days, and need nothing.",
+        settled,
+    )
+    notes = [Text(note, style="green")] if settled else []
     if not held:
-        return Text(_("Nothing is held."), style="green")
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in (_("branch"), _("file"), _("row"), _("what is wrong, and what to do")):
-        table.add_column(name, justify="right" if name == _("row") else "left", overflow="fold")
+        return Group(*(notes or [Text(_("Nothing is held."), style="green")]))
+    parts: list[RenderableType] = []
+    by_rule: dict[str, list[dict[str, Any]]] = {}
     for item in held:
-        row = _("whole file") if item["row"] is None else str(item["row"])
-        table.add_row(item["branch"], item["file"], row, message(item["rule"], item["detail"]))
+        by_rule.setdefault(item["rule"], []).append(item)
+    for rule, items in sorted(by_rule.items(), key=lambda pair: -len(pair[1])):
+        branches: dict[str, list[dict[str, Any]]] = {}
+        for item in items:
+            branches.setdefault(item["branch"], []).append(item)
+        kind = counted("{n} file", "{n} files", len(items)) if items[0]["row"] is None else counted(
+            "{n} row", "{n} rows", len(items))  # fmt: skip
+        # of files the details differ: which name was expected, which column is missing
+        told = {message(rule, item["detail"]) for item in items}
+        parts.append(Text(f"{kind}, {rule}", style="bold"))
+        parts += [Padding(Text(text), (0, 0, 0, 2), expand=False) for text in sorted(told)[:MOST_TEXTS]]
+        for branch, mine in sorted(branches.items(), key=lambda pair: -len(pair[1])):
+            text = _("{branch}: {n}, newest of {date}") if mine[0]["export_date"] else "{branch}: {n}"
+            name = names.get(branch, branch) or "–"
+            line = text.format(branch=name, n=number(len(mine)), date=date(mine[0]["export_date"]))
+            parts.append(Padding(Text(line), (0, 0, 0, 4), expand=False))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in (_("file"), _("row"), _("what is wrong")):
+        table.add_column(name, justify="right" if name == _("row") else "left", overflow="fold")
+    for item in held[:most]:
+        row = _("all") if item["row"] is None else str(item["row"])
+        wrong = wrong_columns(item)
+        table.add_row(item["file"], row, rule_name(item["rule"], item["detail"]) + (f"\n{wrong}" if wrong else ""))
+    return Group(*parts, *notes, table)
+
+
+def task_text(task: str) -> str:
+    """What a branch must do, and why, in one sentence: the heading of a part of its search list."""
+    return {
+        "deliver_export": _(
+            "Received by the supplying branch's word; the own export of that day is not there: deliver it."
+        ),
+        "register_receipt": _(
+            "Received by the supplying branch's word, and not in the own export: see if it is there, and register it."
+        ),
+        "find_at_pickup": _("Should have arrived: look in the crates, at the pick-up shelf and among the returns."),
+        "find_at_supplier": _("Sent, and never arrived: look on the shelf and in the crates that are to leave."),
+        "send": _("Asked for, and not sent: look on the shelf and send it, or report that it is not there."),
+    }[task]
+
+
+def _told(item: dict[str, Any], side: str) -> str:
+    """What a side tells of an item on a search list, and by which row of its export."""
+    if item[f"{side}_row"] is None:
+        return _("no row")
+    words = _("not received")
+    if side == "supplier":
+        words = {"send": _("not sent"), "deliver_export": _("received"), "register_receipt": _("received")}.get(
+            item["task"], _("sent")
+        )
+    exported = item[f"{side}_export_date"]
+    return f"{words}\n{_('{date} row {row}').format(date=date(exported), row=item[f'{side}_row'])}"
+
+
+def search_lines(items: Sequence[dict[str, Any]], names: Mapping[str, str]) -> tuple[list[str], list[list[Any]]]:
+    """Search lists as a flat table, one line an item and task."""
+    header = [_("branch"), _("what to do"), _("transport days"), _("since"), _("barcode"), _("reservation"),
+              _("material type"), _("supplying branch"), _("pick-up branch"), _("file of the supplying branch"),
+              _("row there"), _("file of the pick-up branch"), _("row in it"), _("export of")]  # fmt: skip
+    lines = [
+        [item["name"], task_text(item["task"]), item["waiting_transport_days"], item["since"], item["item_barcode"],
+         item["reservation_id"], item["material_type"], names[item["supplying_branch"]], names[item["pickup_branch"]],
+         item["supplier_file"], item["supplier_row"], item["pickup_file"], item["pickup_row"],
+         item["told_by_export_of"]]
+        for item in items
+    ]  # fmt: skip
+    return header, lines
+
+
+def search_view(items: Sequence[dict[str, Any]], day: dt.date, note: str, names: Mapping[str, str]) -> RenderableType:
+    """Search lists as `pendel overdue` shows them: by branch and by what it must do, in 80 columns."""
+    parts: list[RenderableType] = []
+    for branch in dict.fromkeys(item["branch"] for item in items):
+        mine = [item for item in items if item["branch"] == branch]
+        title = _("Search list of {branch}, {date}").format(branch=mine[0]["name"], date=date(day))
+        parts.append(Text(f"{title}: {counted('{n} item', '{n} items', len(mine))}", style="bold"))
+        if note:
+            parts.append(Text(note))
+        for task in dict.fromkeys(item["task"] for item in mine):
+            parts += ["", Text(task_text(task)), _search_table(task, [i for i in mine if i["task"] == task], names)]
+        parts.append("")
+    return Group(*parts) if parts else Text(_("There is nothing to look for."), style="green")
+
+
+def _search_table(task: str, items: Sequence[dict[str, Any]], names: Mapping[str, str]) -> Table:
+    other, side = (
+        ("pickup_branch", _("to")) if task in ("find_at_supplier", "send") else ("supplying_branch", _("from"))
+    )
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    table.add_column(_("days"), justify="right")
+    for name in (_("item"), side, _("supplying side"), _("pick-up side")):
+        table.add_column(name, overflow="fold")
+    for item in items:
+        pickup = _told(item, "pickup")
+        if task == "deliver_export" and item["told_by_export_of"]:
+            pickup = _("export of {date} is not there").format(date=date(item["told_by_export_of"]))
+        table.add_row(
+            f"{number(item['waiting_transport_days'])}\n{date(item['since'])}",
+            f"{item['item_barcode'] or '–'}\n{item['reservation_id']}",
+            names[item[other]], _told(item, "supplier"), pickup,
+        )  # fmt: skip
     return table
+
+
+def _period(year: int, month: int | None) -> str:
+    return f"{month_name(month)} {year}" if month else str(year)
+
+
+def _lane_cells(lane: dict[str, Any], names: Mapping[str, str]) -> list[str]:
+    change = lane["delivered_change_pct"]
+    sign = "+" if change is not None and change > 0 else ""
+    still = number(lane["still_in_transit"])
+    return [
+        _lane(lane["supplying_branch"], lane["pickup_branch"], names), number(lane["delivered"]),
+        sign + number(change, "pct"), number(lane["transit_transport_days_median"], "transport_days"),
+        number(lane["transit_transport_days_p90"], "transport_days"), number(lane["within_transit_norm_pct"], "pct"),
+        still, number(lane["still_overdue"]),
+    ]  # fmt: skip
+
+
+def _lane_header() -> list[str]:
+    return [_("lane"), _("volume"), _("change"), "50 %", "90 %", _("in time"), _("not in"),
+            _("overdue")]  # fmt: skip
+
+
+def _lane_notes(found: dict[str, Any]) -> list[str]:
+    year, month = found["lanes"][0]["compared_year"], found["lanes"][0]["compared_month"]
+    if year is None:
+        text = _(
+            "Transport days within which half and nine in ten arrived; in time: within {norm}. There is no earlier "
+            "period to compare with."
+        )
+    else:
+        text = _(
+            "Transport days within which half and nine in ten arrived; in time: within {norm}. Change: deliveries per "
+            "transport day, against {before}."
+        )
+    return [
+        text.format(norm=found["norm"], before=_period(year, month)),
+        _("Not in: sent in this period and not yet received, part of it overdue; no other figure counts them."),
+    ]
+
+
+def lanes_view(found: dict[str, Any], note: str, names: Mapping[str, str]) -> RenderableType:
+    """How each lane did, as `pendel lanes` shows it: in 80 columns."""
+    title = _("Lanes in {period}").format(period=_period(found["year"], found["month"]))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    for name in _lane_header():
+        is_lane = name == _("lane")
+        table.add_column(
+            name, justify="left" if is_lane else "right", overflow="fold", min_width=29 if is_lane else None
+        )
+    for lane in found["lanes"]:
+        table.add_row(*_lane_cells(lane, names))
+    notes = [*_lane_notes(found), *([note] if note else [])]
+    return Group(Text(title, style="bold"), table, "", *map(Text, notes))
+
+
+def lanes_markdown(found: dict[str, Any], names: Mapping[str, str]) -> str:
+    """How each lane did, as a Markdown table with its explanation."""
+    table = as_markdown(_lane_header(), [_lane_cells(lane, names) for lane in found["lanes"]], [False] + [True] * 7)
+    return table + "\n" + "\n".join(_lane_notes(found)) + "\n"
+
+
+def _balance_header() -> list[str]:
+    return [_("branch"), _("supplied to others"), _("received from others"), _("balance")]
+
+
+def _balance_cells(found: dict[str, Any], names: Mapping[str, str]) -> list[list[str]]:
+    parts = ("supplied", "received", "balance")
+    lines = [[names[b["branch"]], *(number(b[part]) for part in parts)] for b in found["branches"]]
+    sums = [number(sum(b[part] for b in found["branches"])) for part in parts]
+    return [*lines, [_("all branches"), *sums]]
+
+
+def balances_view(found: dict[str, Any], note: str, names: Mapping[str, str]) -> RenderableType:
+    """What branches lend less what they borrow, as `pendel lanes --by branch` shows it, with the sums."""
+    title = _("Lending balance in {period}").format(period=_period(found["year"], found["month"]))
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in _balance_header():
+        table.add_column(name, justify="left" if name == _("branch") else "right")
+    *lines, sums = _balance_cells(found, names)
+    for line in lines:
+        table.add_row(*line)
+    table.add_section()
+    table.add_row(*sums, style="bold")
+    return Group(Text(title, style="bold"), table, *([Text(note)] if note else []))
+
+
+def balances_markdown(found: dict[str, Any], names: Mapping[str, str]) -> str:
+    """What branches lend less what they borrow, as a Markdown table."""
+    return as_markdown(_balance_header(), _balance_cells(found, names), [False, True, True, True])
+
+
+def period_lines(found: dict[str, Any], part: str) -> tuple[list[str], list[list[Any]]]:
+    """`lanes` or `branches` of a period as a flat table, a line each."""
+    names = list(found[part][0])
+    period = [found["year"], *([found["month"]] if found["month"] else [])]
+    header = ["year", *(["month"] if found["month"] else []), *names]
+    return header, [[*period, *(item[name] for name in names)] for item in found[part]]
 
 
 def _part(part: str) -> str:
     """Which side of a share or balance a row is on; for an expected export, its state."""
     return {"supplied": _("supplied"), "received": _("received"), "within_norm": _("in time"), "later": _("later"),
             "not_collected": _("not collected"), "other": _("not so"), "late": _("late"), "missing": _("missing"),
+            "not_begun": _("before the first export"),
             "rejected": _("rejected"), "": ""}[part]  # fmt: skip
 
 

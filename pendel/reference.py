@@ -12,13 +12,15 @@ import functools
 import hashlib
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import holidays
 import yaml
 
+from pendel.contracts import export_formats
 from pendel.places import UserError
 
 NETWORK = "network"
@@ -54,6 +56,7 @@ class Parameters:
     export_weekdays: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5, 6])
     transit_norm_transport_days: int = 2
     overdue_after_transport_days: int = 5
+    unsent_after_transport_days: int = 5
     transit_warning_days: int = 90
     export_late_after_days: int = 1
     items_per_crate: int = 30
@@ -103,6 +106,12 @@ def read_reference(folder: Path) -> Reference:
 BRANCH = ("branch", "name", "organisation", "ils_code", "export_format")
 ORGANISATION = ("organisation", "name")
 PUBLISHED = ("year", "kpi", "value")
+READ_AS: dict[str, Callable[[str], Any]] = {
+    "opened_on": dt.date.fromisoformat,
+    "closed_on": dt.date.fromisoformat,
+    "latitude": float,
+    "longitude": float,
+}
 
 
 def _rows(path: Path, needed: tuple[str, ...]) -> Iterable[tuple[int, dict[str, str]]]:
@@ -155,28 +164,47 @@ def _branch_periods(path: Path) -> Iterable[BranchPeriod]:
                 line=line,
                 branch=row["branch"],
             )
-        try:
-            yield BranchPeriod(
-                branch=row["branch"],
-                name=row["name"],
-                organisation=row["organisation"],
-                municipality=row.get("municipality", ""),
-                ils_code=row["ils_code"],
-                export_format=row["export_format"],
-                opened_on=dt.date.fromisoformat(row["opened_on"]) if row.get("opened_on") else None,
-                closed_on=dt.date.fromisoformat(row["closed_on"]) if row.get("closed_on") else None,
-                latitude=float(row["latitude"]) if row.get("latitude") else None,
-                longitude=float(row["longitude"]) if row.get("longitude") else None,
-                isil=row.get("isil", ""),
-                note=row.get("note", ""),
-            )
-        except ValueError as error:
+        if row["export_format"] not in export_formats():
             raise UserError(
-                "{file}, line {line}: {error}. Dates are written 2023-12-31, coordinates 52.3702.",
+                "{file}, line {line}: there is no export format {format}. Choose one of {known}, or add its file to "
+                "expectations/exports/.",
                 file=path,
                 line=line,
-                error=error,
-            ) from None
+                format=row["export_format"],
+                known=", ".join(export_formats()),
+            )
+        read: dict[str, Any] = {}
+        for column, kind in READ_AS.items():
+            try:
+                read[column] = kind(row[column]) if row.get(column) else None
+            except ValueError:
+                raise UserError(
+                    "{file}, line {line}: {column} cannot be read: {value}. Dates are written 2023-12-31, coordinates "
+                    "52.3702.",
+                    file=path,
+                    line=line,
+                    column=column,
+                    value=row[column],
+                ) from None
+        period = BranchPeriod(
+            branch=row["branch"],
+            name=row["name"],
+            organisation=row["organisation"],
+            municipality=row.get("municipality", ""),
+            ils_code=row["ils_code"],
+            export_format=row["export_format"],
+            isil=row.get("isil", ""),
+            note=row.get("note", ""),
+            **read,
+        )
+        if period.opened_on and period.closed_on and period.closed_on < period.opened_on:
+            raise UserError(
+                "{file}, line {line}: branch {branch} closes before it opens. Correct opened_on or closed_on.",
+                file=path,
+                line=line,
+                branch=period.branch,
+            )
+        yield period
 
 
 def _published(path: Path) -> Iterable[dict[str, str]]:
@@ -196,7 +224,10 @@ def _parameters(path: Path) -> Parameters:
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
-        raise UserError("{file} is no readable YAML: {error}", file=path, error=error) from None
+        mark = getattr(error, "problem_mark", None)
+        raise UserError(
+            "{file} is no readable YAML: look at line {line}.", file=path, line=mark.line + 1 if mark else 1
+        ) from None
     known = {item.name for item in fields(Parameters)}
     unknown = sorted(set(given) - known)
     if unknown:

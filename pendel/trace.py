@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 import duckdb
 
-from pendel.contracts import sql_files
-from pendel.figures import WHOLE_UNITS, NoFigures, published
-from pendel.places import Busy, Places, UserError
+from pendel.contracts import sql_file
+from pendel.figures import NoFigures, attach_store, dicts, published, rounded
+from pendel.places import NO_EXTENSIONS, Places, UserError, escaped
 
 Method = Literal["count", "balance", "share", "median", "p90"]
 """How a figure follows from the values of its rows."""
@@ -76,7 +76,7 @@ def _figure(
     branch: str | None,
     most: int | None,
 ) -> dict[str, Any]:
-    definition = _dicts(con, "SELECT kpi, unit, label_nl, label_en FROM kpi.definition WHERE kpi = ?", [kpi])
+    definition = dicts(con, "SELECT kpi, unit, label_nl, label_en FROM kpi.definition WHERE kpi = ?", [kpi])
     if not definition:
         known = con.execute("SELECT string_agg(kpi, ', ' ORDER BY position) FROM kpi.definition").fetchone()
         raise UserError("There is no key figure {kpi}. There are: {known}.", kpi=kpi, known=known[0] if known else "")
@@ -90,7 +90,7 @@ def _figure(
     sql, parameters = _statement(name, {"kpi": kpi, **period, **scope})
     totals = con.execute(f"SELECT count(*), sum(value) FROM (\n{sql}\n)", parameters).fetchone()
     assert totals is not None
-    rows = _dicts(con, sql if most is None else f"{sql}\nLIMIT {most}", parameters)
+    rows = dicts(con, sql if most is None else f"{sql}\nLIMIT {most}", parameters)
     columns = [name for name, *_ in con.description or []]
     if unit not in ("days", "transport_days"):
         rows = [row | {"value": int(row["value"])} for row in rows]
@@ -100,7 +100,7 @@ def _figure(
         "year": year,
         **({"month": month} if month else {}),
         "dimension": dimension,
-        "value": value if value is None else round(value) if unit in WHOLE_UNITS else round(value, 6),
+        "value": rounded(value, unit),
         "unit": unit,
         "method": method(kpi, unit),
         "count": totals[0],
@@ -214,7 +214,7 @@ def files(places: Places, file: str, row: int | None = None) -> list[dict[str, A
         from pendel.reference import read_reference
 
         reference = read_reference(places.reference)
-        found = _dicts(con, _statement("file", {})[0])
+        found = dicts(con, _statement("file", {})[0])
         paths = _possible_paths(places, file)
         shown = safe_path(paths[-1], reference)
         keys = {path_key(path) for path in paths}
@@ -236,7 +236,7 @@ def files(places: Places, file: str, row: int | None = None) -> list[dict[str, A
         for item in chosen:
             sql, parameters = _statement("row", {"file_id": item["file_id"], "row": row or 0})
             readable = item["state"] in ("accepted", "partly_accepted", "superseded")
-            item["rows"] = _dicts(con, sql, parameters) if readable else []
+            item["rows"] = dicts(con, sql, parameters) if readable else []
             item["detail"] = json.loads(item["detail"])
             item["row"] = row
             del item["path_key"], item["file_id"]
@@ -260,15 +260,10 @@ def _workshop(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
         pass  # what is wrong with the published file is told by that
     if not places.bronze.exists():
         raise NoFigures("{file} is not there: what became of a file is kept in it.", file=places.bronze)
-    con = duckdb.connect(
-        config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "memory_limit": "1GB"}
-    )
+    con = duckdb.connect(config=NO_EXTENSIONS | {"memory_limit": "1GB"})
     try:
-        con.execute(f"ATTACH '{_escaped(places.published)}' AS warehouse (READ_ONLY)")
-        try:
-            con.execute(f"ATTACH '{_escaped(places.bronze)}' AS store (READ_ONLY)")
-        except duckdb.IOException:
-            raise Busy("{file} is held by a run that is busy. Try again when it is done.", file=places.bronze) from None
+        con.execute(f"ATTACH '{escaped(places.published)}' AS warehouse (READ_ONLY)")
+        attach_store(con, places)
         for schema in ("bronze", "staging", "reference"):
             con.execute(f"ATTACH ':memory:' AS {schema}")
         con.execute("USE warehouse")
@@ -284,7 +279,7 @@ def _prepare(con: duckdb.DuckDBPyConnection, places: Places, file_ids: list[int]
     Bronze is let go of before anything is computed: a night that starts meanwhile must be able to write to it.
     """
     from pendel.bronze import Run
-    from pendel.building import create_models, load_reference, models
+    from pendel.building import create_models, load_reference, upstream
     from pendel.reference import read_reference
 
     con.execute("DELETE FROM bronze.file WHERE (file_id, run_id) NOT IN (SELECT (file_id, run_id) FROM quality.file)")
@@ -300,14 +295,7 @@ def _prepare(con: duckdb.DuckDBPyConnection, places: Places, file_ids: list[int]
     run = con.execute("SELECT run_id, started_at_utc, as_of FROM quality.run WHERE is_this_run").fetchone()
     assert run is not None
     load_reference(con, read_reference(places.reference), Run(*run))
-    by_name = {model.relation: model for model in models()}
-    needed, todo = set(), ["staging.told"]
-    while todo:
-        relation = todo.pop()
-        if relation in by_name and relation not in needed:
-            needed.add(relation)
-            todo += by_name[relation].reads
-    create_models(con, [model for model in models() if model.relation in needed])
+    create_models(con, upstream("staging.told"))
 
 
 # ---------------------------------------------------------------------------------------------- what they share
@@ -315,16 +303,6 @@ def _prepare(con: duckdb.DuckDBPyConnection, places: Places, file_ids: list[int]
 
 def _statement(name: str, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """A file of `sql/trace/` and the values of the parameters that it has."""
-    sql = next(file.sql for file in sql_files("trace") if file.name == name)
+    sql = sql_file("trace", name).sql
     code = "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
     return code, {name: values[name] for name in set(re.findall(r"\$(\w+)", code))}
-
-
-def _dicts(con: duckdb.DuckDBPyConnection, sql: str, parameters: object = None) -> list[dict[str, Any]]:
-    result = con.execute(sql, parameters)
-    names = [column[0] for column in result.description or []]
-    return [dict(zip(names, line, strict=True)) for line in result.fetchall()]
-
-
-def _escaped(path: Path) -> str:
-    return str(path).replace("'", "''")

@@ -9,7 +9,10 @@ import datetime as dt
 import gettext
 import locale
 import os
+import re
 from pathlib import Path
+
+from pendel.places import UserError
 
 LOCALE = Path(__file__).parent / "locale"
 LANGUAGES = ["nl", "en"]
@@ -18,14 +21,27 @@ _language = "nl"
 
 
 def set_language(language: str | None) -> str:
-    """Choose the language of this process: the given one, PENDEL_LANG, or the machine's; Dutch where none is known."""
+    """Choose the language of this process: the given one, PENDEL_LANG, or the machine's; Dutch where none is known.
+
+    Raises UserError, in the machine's language, when PENDEL_LANG asks for one that is not there.
+    """
     global _language
-    wanted = language or os.environ.get("PENDEL_LANG") or _machine_language()
+    asked = language or os.environ.get("PENDEL_LANG", "").strip()
+    wanted = asked or _machine_language()
+    is_known = not asked or re.fullmatch(rf"({'|'.join(LANGUAGES)})([^a-z].*)?", asked.lower())
+    if not is_known:
+        wanted = _machine_language()
     _language = "en" if wanted.lower().startswith("en") else "nl"
     # Click asks gettext for its texts in the default domain: the catalog is bound there.
     os.environ["LANGUAGE"] = _language
     gettext.bindtextdomain("messages", str(LOCALE))
     gettext.textdomain("messages")
+    if not is_known:
+        raise UserError(
+            "PENDEL_LANG is {language}, and pendel speaks {languages}. Set it to one of these, or remove it.",
+            language=asked,
+            languages=", ".join(LANGUAGES),
+        )
     return _language
 
 

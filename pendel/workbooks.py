@@ -8,6 +8,7 @@ laid out as a table here, everything is counted while it is unpacked, and no mor
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import io
 import math
 import posixpath
@@ -270,9 +271,9 @@ class _Cells:
         if value < 60 and zero.year == 1899:
             zero += dt.timedelta(days=1)  # Excel thinks that 29 February 1900 existed
         # Excel counts in fractions of a day: half a second may be missing
-        seconds = math.floor(value * 86400 + 0.5)
+        days, seconds = divmod(math.floor(value * 86400 + 0.5), 86400)
         try:
-            return f"@{zero + dt.timedelta(seconds=seconds)}"
+            return f"@{_day(zero, days)} {_time(seconds)}"
         except OverflowError:
             return None
 
@@ -283,7 +284,22 @@ class _Cells:
             return text
 
 
-_REFERENCE = re.compile("([A-Z]{1,3})([0-9]{1,7})")
+@functools.cache
+def _day(zero: dt.datetime, days: int) -> str:
+    return str((zero + dt.timedelta(days=days)).date())
+
+
+@functools.cache
+def _time(seconds: int) -> str:
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+@functools.cache
+def _column(letters: str) -> int:
+    """The number of a column, A being 1; raises NoWorkbook for what is no name of one."""
+    if not re.fullmatch("[A-Z]{1,3}", letters):
+        raise NoWorkbook
+    return functools.reduce(lambda number, letter: number * 26 + ord(letter) - 64, letters, 0)
 
 
 class _Sheet(_Xml):
@@ -294,19 +310,25 @@ class _Sheet(_Xml):
         self.cells = cells
         self.rows: list[tuple[int, dict[int, str]]] = []
         self.row = self.column = 0
+        self.row_text = "0"
         self.line: dict[int, str] = {}
         self.kind, self.style = "", 0
         self.pieces: list[str] | None = None
         self.told: list[str] = []
         self.spoken = 0
-        self.columns: dict[str, int] = {}
 
     def begin(self, name: str, attributes: dict[str, str]) -> None:
         if ":" in name:
             name = name.rpartition(":")[2]
         if name == "c":
             place = attributes.get("r")
-            self.column = self._column(place) if place else self.column + 1
+            if place:
+                letters = place.rstrip("0123456789")
+                if place[len(letters) :] != self.row_text:
+                    raise NoWorkbook
+                self.column = _column(letters)
+            else:
+                self.column += 1
             if self.column > LAST_COLUMN:
                 raise NoWorkbook
             self.kind = attributes.get("t", "")
@@ -320,7 +342,7 @@ class _Sheet(_Xml):
             row = int(attributes.get("r", self.row + 1))
             if not self.row < row <= LAST_ROW:  # two rows of one number would be two rows in one place
                 raise NoWorkbook
-            self.row, self.column, self.line = row, 0, {}
+            self.row, self.row_text, self.column, self.line = row, str(row), 0, {}
 
     def end(self, name: str) -> None:
         if ":" in name:
@@ -340,18 +362,6 @@ class _Sheet(_Xml):
     def text(self, text: str) -> None:
         if self.pieces is not None:
             self.pieces.append(text)
-
-    def _column(self, place: str) -> int:
-        found = _REFERENCE.fullmatch(place)
-        if not found or int(found[2]) != self.row:
-            raise NoWorkbook
-        letters = found[1]
-        if letters not in self.columns:
-            number = 0
-            for letter in letters:
-                number = number * 26 + ord(letter) - 64
-            self.columns[letters] = number
-        return self.columns[letters]
 
 
 def _rows(archive: zipfile.ZipFile, name: str, cells: _Cells) -> Iterator[tuple[int, dict[int, str]]]:

@@ -9,6 +9,20 @@ from typing import Any
 from pendel import bronze, building, figures, gates, history, reading
 from pendel.places import Places
 from pendel.reference import read_reference
+from pendel.simulate import simulate
+
+AS_OF = dt.date(2024, 5, 10)
+
+# Two organisations, three formats, a branch that moves and changes its code; six weeks, so that a night takes a second.
+BRANCHES = """\
+branch,name,organisation,municipality,ils_code,export_format,opened_on,closed_on
+aa,A one,X,,0060,fmb_csv,2024-03-18,2024-04-27
+ab,A two,X,,060,fmb_csv,2024-03-18,2024-03-30
+ab,A two again,X,,061,dnb_tsv,2024-04-15,2024-04-27
+ba,B one,Y,,60,dnb_tsv,2024-03-18,2024-04-27
+bb,B two,Y,,7,excel,2024-03-18,2024-04-27
+"""
+PUBLISHED = "year,kpi,value,source\n2024,deliveries_total,241,none\n2024,deliveries_between_organisations,101,none\n"
 
 
 def night(places: Places, as_of: dt.date, checked: bool = False, afresh: bool = False) -> dict[str, Any]:
@@ -29,10 +43,18 @@ def night(places: Places, as_of: dt.date, checked: bool = False, afresh: bool = 
             if checked:
                 assert gates.decide(results).publish, [result for result in results if not result.passed]
             building.finish(build, run, results)
-            history.record(places, build, reference, run, results)
+            history.record(places, build, run, results)
             summary = figures.summary(build.con)
             building.publish(build, places)
     return summary
+
+
+def simulated(folder: Path, reference: Path, year: int, as_of: dt.date) -> Places:
+    """An installation in a folder that took in and published a simulated year."""
+    simulate(year, folder / "raw", reference)
+    places = places_in(folder, reference)
+    night(places, as_of)
+    return places
 
 
 def count_rules(con: Any, rules: Any) -> list[bronze.RuleResult]:

@@ -14,8 +14,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from pendel import contracts, gates
+from pendel import building, contracts, gates
 from pendel.building import MAY_READ
+from pendel.figures import TASKS
 from tests.test_models import PLAIN, File, Row, Warehouse, World, day, deliveries, period
 
 # yd has two periods, with April between them; all but yd are always open.
@@ -26,11 +27,12 @@ PERIODS = [
 ]
 FILES = [File("network", day("2023-03-13"), format="koha_csv"), File("xa", day("2023-03-13"))]
 LOCAL = Row(2, "closed", "1", "1", "Z", "2023-03-13 12:00", "2023-03-10 12:00", "2023-03-13 12:00", reason="1")
+SENT = Row(2, "sent", "1", "01", "T", "2023-03-13 12:00", "2023-03-13 12:00")
 WORLD = World(
     PERIODS,
     day("2023-06-01"),
     FILES,
-    [*deliveries({"xa>xb": 5, "xb>xa": 2, "xa>ya": 3, "ya>xa": 1}), LOCAL],
+    [*deliveries({"xa>xb": 5, "xb>xa": 2, "xa>ya": 3, "ya>xa": 1}), LOCAL, SENT],
     published=[{"year": "2023", "kpi": "deliveries_total", "value": "11", "source": "report"}],
     held=[(1, 90, "unknown_status")],
     warned=[(1, 2, "missing_hour")],
@@ -70,6 +72,9 @@ PARTS = "parts_add_up"
 ROW_ONCE = "receipt_row_counted_once"
 WHOSE = "receipt_row_is_the_pickup_branchs"
 CONSERVED = "rows_are_conserved"
+CORRECTED = "correction_applies"
+EXPLAINED = "restatement_is_explained"
+RESTATED = "closed_year_is_restated"
 
 A_DIRECTION = "kpi = 'deliveries_total' AND dimension = 'organisation' AND supplying_organisation = 'X'"
 ACROSS, WITHIN = f"{A_DIRECTION} AND pickup_organisation = 'Y'", f"{A_DIRECTION} AND pickup_organisation = 'X'"
@@ -107,6 +112,17 @@ def another_file(**changed: str) -> str:
 def moved(**columns: int) -> str:
     changes = ", ".join(f"{name} = {name} + {more}" for name, more in columns.items())
     return f"UPDATE quality.file SET {changes} WHERE file_id = 1"
+
+
+def corrected(expected: int, found: int) -> str:
+    return f"INSERT INTO quality.correction VALUES (7, 'drop', 'why', {expected}, {found})"
+
+
+def restated(late_files: int, *rules: str) -> str:
+    return (
+        "INSERT INTO kpi.restatement BY NAME SELECT 'deliveries_total' AS kpi, 2022 AS year, "
+        f"{late_files} AS late_files, {list(rules)} AS changed_rules"
+    )
 
 
 TOTALS = "kpi = 'deliveries_total' AND"
@@ -204,6 +220,11 @@ CASES = [
     (CONSERVED, False, "held after all", moved(rows_accepted=-1, rows_quarantined=1)),
     (CONSERVED, False, "a duplicate after all", moved(rows_accepted=-1, rows_duplicate=1)),
     (CONSERVED, False, "other rows", moved(rows_other=1)),
+    *((CORRECTED, refused, f"{found} of {expected}", corrected(expected, found))
+      for expected, found, refused in ((2, 2, False), (2, 1, True), (2, 3, True))),
+    *((check, refused is (check == RESTATED), f"{late} late files, {rules}", restated(late, *rules))
+      for check in (EXPLAINED, RESTATED)
+      for late, rules, refused in ((0, [], False), (1, [], True), (2, [], True), (0, ["a"], True), (1, ["a"], True))),
 ]  # fmt: skip
 
 
@@ -231,9 +252,11 @@ COUNTS = {
     "marts.agg_delivery_period": "delivered delivered_between_organisations not_collected unannounced unconfirmed "
     "in_transit overdue with_transit_time within_transit_norm",
     "quality.file": "rows_read rows_accepted rows_quarantined rows_duplicate rows_other",
+    "kpi.lane": "delivered still_in_transit still_overdue delivered_before",
     "marts.dim_date": "transport_day_number",
     "kpi.definition": "position",
-    "marts.parameter": "transit_norm_transport_days overdue_after_transport_days export_late_after_days",
+    "marts.parameter": "transit_norm_transport_days overdue_after_transport_days unsent_after_transport_days "
+    "export_late_after_days",
     "marts.forecast_profile": "expected_items naive_items sent",
     "marts.forecast_trial": "expected_items forecast_items low_items high_items naive_items sent",
     "marts.forecast_lane_day": "expected_items forecast_items low_items high_items crates high_crates",
@@ -245,13 +268,18 @@ LENGTHS = {
     "marts.agg_delivery_period": "transit_transport_days_median transit_transport_days_p90 "
     "transit_calendar_days_median transit_calendar_days_p90 fill_days_median",
 }
+LENGTHS["kpi.lane"] = (
+    "transit_transport_days_median transit_transport_days_p90 transit_calendar_days_median transit_calendar_days_p90 "
+    "transit_transport_days_median_before"
+)
 NUMBERED = {
     "marts.feed_day": "file_id",
     "quality.file": "file_id",
     "quality.quarantined_row": "file_id row",
     "quality.warning": "file_id row",
 }
-MONTHS = ("marts.period", "marts.agg_feed_period", "marts.agg_delivery_period", "kpi.value")
+SHARES = ("within_transit_norm_pct", "within_transit_norm_pct_before")
+MONTHS = ("marts.period", "marts.agg_feed_period", "marts.agg_delivery_period", "kpi.value", "kpi.lane")
 STATES = {
     "marts.fct_leg": "requested in_transit delivered local unconfirmed cancelled superseded",
     "marts.feed_day": "received late rejected missing",
@@ -270,9 +298,16 @@ VALUES = [
       for relation, states in STATES.items()),
     *((relation, "unit", [*map(repr, UNITS.split())], ["'crates'", "''"])
       for relation in ("kpi.definition", "kpi.value")),
-    *((relation, "completeness", ["0", "0.5", "1"], ["-0.01", "1.01"]) for relation in ("kpi.value", "kpi.published")),
+    *((relation, "completeness", ["0", "0.5", "1"], ["-0.01", "1.01"])
+      for relation in ("kpi.value", "kpi.published", "kpi.lane")),
+    *(("kpi.lane", name, ["0", "0.5", "100"], ["-0.5", "100.5"]) for name in SHARES),
+    ("kpi.lane", "compared_month", ["0", "1", "12"], ["-1", "13"]),
+    ("kpi.lane", "delivered_change_pct", ["-100", "0", "250.5"], ["-100.5"]),
     *((relation, "dimension", ["'total'", "'organisation'", "'branch'", "'lane'"], ["''", "'town'"])
       for relation in ("marts.scope", "marts.agg_delivery_period", "kpi.value")),
+    ("marts.search_item", "task", [*map(repr, TASKS)], ["'look'", "''"]),
+    ("marts.search_item", "told_by_export_state", ["'received'", "'late'", "'rejected'", "'missing'", "NULL"],
+     ["'skipped'", "''"]),
     *((relation, "weeks_back", ["0", "16"], ["-1", "17"]) for relation in FORECASTS[:2]),
     *((relation, "horizon", ["1", "10"], ["0", "11"]) for relation in FORECASTS),
     *((relation, "method", [*map(repr, METHODS.split())], ["'best'", "''"]) for relation in FORECASTS[1:3]),
@@ -314,9 +349,9 @@ def test_every_value_that_is_held_to_something_has_a_case() -> None:
         for name, column in spec["columns"].items()
         if column.keys() & {"least", "most", "one_of"} and not spec.get("written_after_checks")
     }
-    empty = {"kpi.closed_year", "kpi.restatement", "marts.closed_year_file", "quality.correction",
-             "quality.corrected_row", "marts.forecast_error"}  # fmt: skip
-    # nothing was closed or corrected in this world, and no forecast of it has an outcome: no row can bear a value
+    empty = {"kpi.closed_year", "kpi.restatement", "marts.closed_year_file", "marts.drift", "marts.forecast_error",
+             "quality.correction", "quality.corrected_row"}  # fmt: skip
+    # nothing was closed, corrected or drifted in this world, and no forecast has an outcome: no row can bear a value
     held_to = {(relation, name) for relation, name in held_to if relation not in empty}
     assert held_to - {("marts.dim_date", "month"), ("marts.fct_delivery", "month")} == {v[:2] for v in VALUES}
 
@@ -429,3 +464,261 @@ def test_a_leg_bears_when_it_was_received_and_collected(supplier: str, state: st
     assert warehouse.rows("SELECT state, received_at, collected_at FROM marts.fct_leg") == [
         (state, dt.datetime(2023, 3, 14, 10), dt.datetime(2023, 3, 14, 12))
     ]
+
+
+# ------------------------------------------------------------------------------------------- what each column holds
+
+HELD_ON_ARRIVAL = """
+INSERT INTO bronze.quarantine (file_id, row, rule, reservation_id, item_barcode, material_type, supplying_branch,
+    pickup_branch, status, close_reason, requested_at, shipped_at, received_at, collected_at, closed_at, changed_at)
+VALUES (3, 70, 'unknown_status', 'number', 'item', 'material', 'supplier', 'pickup', 'status', 'reason', 'requested',
+    'shipped', 'received', 'collected', 'closed', 'changed');
+UPDATE bronze.file SET branch = 'xb', path = 'the path', path_key = 'the key', size_bytes = 60, mtime_ns = 61,
+    sha256 = 'the bytes', detail = '{"a": 1}', judged_by = 'the register', rows_read = 51, rows_accepted = 40,
+    rows_quarantined = 7, rows_duplicate = 4, rows_other = 3, dropped_columns = ['Naam'], run_id = 'earlier'
+WHERE file_id = 3;
+INSERT INTO bronze.run VALUES ('earlier', '2022-12-31 10:00', '2022-12-31');
+"""
+
+
+@pytest.fixture(scope="module")
+def described() -> Iterator[Warehouse]:
+    """No two columns of a row have the same value."""
+    files = [
+        File("xa", day("2023-03-16"), arrived=dt.datetime(2023, 3, 17, 4)),
+        File("xb", day("2023-03-15")),
+        File("xb", day("2023-03-14"), arrived=dt.datetime(2023, 3, 15, 6)),
+        File("ya", day("2023-03-16")),
+    ]
+    rows = [
+        Row(2, "delivered", "01", "1", "T", "2023-03-08 08:05", "2023-03-06 10:00", item="123", material="DVD"),
+        Row(1, "sent", "1", "001", "T", "2023-03-16 12:00", "2023-03-09 10:00", item="234", material="CD"),
+        Row(1, "delivered", "01", "1", "U", "2023-03-13 12:00", "2023-03-06 11:00", "2023-03-08 09:00",
+            requested="2023-03-01 08:00", collected="2023-03-10 15:00", item="1234", material="BOEK"),
+        Row(1, "unknown", "77", "1", "O", "2023-03-13 13:00", "2023-03-07 11:00", "2023-03-08 10:00",
+            requested="2023-03-02 08:00", item="345"),
+        Row(2, "sent", "1", "001", "T", "2023-03-16 12:00", "2023-03-09 10:00"),
+        Row(3, "three", "01", "1", "A", "2023-03-14 12:00"),
+        Row(4, "four", "1", "001", "A", "2023-03-14 12:00"),
+        Row(4, "sent", "1", "001", "T", "2023-03-14 12:00"),
+    ]  # fmt: skip
+    published = [{"year": "2023", "kpi": "deliveries_total", "value": "3", "source": "report"}]
+    warned = [(1, 3, "missing_hour")]
+    world = World(PLAIN, day("2023-03-18"), files, rows, published, warned=warned)
+    warehouse = Warehouse(world)
+    warehouse.con.execute(HELD_ON_ARRIVAL)
+    building.create_models(warehouse.con)
+    yield warehouse
+    warehouse.con.close()
+
+
+MARCH = {name: dt.datetime(2023, 3, *moment) for name, moment in {
+    "sent": (6, 10), "received": (8, 9), "under way": (9, 10), "late": (17, 4), "later": (15, 6)}.items()}  # fmt: skip
+COLUMNS: list[tuple[str, str, tuple[Any, ...]]] = [
+    ("quality.file", "file_id = 1",
+     (1, "night", "xa", "xa/file 1", "dnb_tsv", day("2023-03-16"), MARCH["late"], "partly_accepted", None, "{}",
+      3, 2, 1, 0, 0, None)),
+    ("quality.file", "file_id = 3",
+     (3, "earlier", "xb", "the path", "dnb_tsv", day("2023-03-14"), MARCH["later"], "partly_accepted", None,
+      '{"a": 1}', 51, 40, 7, 4, 3, ["Naam"])),
+    ("quality.quarantined_row", "file_id = 1",
+     (1, "xa", "xa/file 1", 4, "unknown_branch", "reference", False, "unknown", "345", "77", "1", "O",
+      "2023-03-02 08:00:00", "2023-03-07 11:00:00", "2023-03-08 10:00:00", "2023-03-13 13:00:00")),
+    ("quality.quarantined_row", "row = 70",
+     (3, "xb", "the path", 70, "unknown_status", "arrival", False, "number", "item", "supplier", "pickup", "status",
+      "requested", "shipped", "received", "changed")),
+    ("quality.warning", "true", (1, "xa", "xa/file 1", 3, "missing_hour")),
+    ("quality.run", "run_id = 'earlier'", ("earlier", dt.datetime(2022, 12, 31, 10), day("2022-12-31"), False)),
+    ("quality.run", "run_id = 'night'", ("night", dt.datetime(2023, 1, 1), day("2023-03-18"), True)),
+    ("marts.under_way", "true",
+     ("Y", "sent", "xa", "ya", "X", "234", "CD", MARCH["under way"], 6, True, 1, 2, 4, 3)),
+    ("marts.fct_leg", "reservation_id = 'delivered'",
+     ("X", "delivered", "xb", "xa", "X", "delivered", "123", "BOEK", dt.datetime(2023, 3, 1, 8), MARCH["sent"],
+      MARCH["received"], dt.datetime(2023, 3, 10, 15), None, None, None, False, False, 47 / 24, 2, 169 / 24, 2, 2, 1,
+      3)),
+    ("marts.fct_delivery", "true",
+     (day("2023-03-08"), 2023, 3, "X", "delivered", "xb", "xa", "X", False, MARCH["sent"], MARCH["received"], 47 / 24,
+      2, 169 / 24, False, False, 1, 3)),
+    ("marts.feed_day", "branch = 'xa' AND file_id = 1",
+     ("xa", "X", day("2023-03-16"), "received", 1, MARCH["late"])),
+    ("marts.feed_day", "branch = 'xb' AND file_id = 3",
+     ("xb", "X", day("2023-03-14"), "received", 3, MARCH["later"])),
+    ("marts.parameter", "true", (2, 5, 1)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("relation", "which", "expected"), COLUMNS, ids=[f"{c[0]}: {c[1]}" for c in COLUMNS])
+def test_every_column_holds_what_it_says(
+    described: Warehouse, relation: str, which: str, expected: tuple[Any, ...]
+) -> None:
+    (found,) = described.rows(f"SELECT * FROM {relation} WHERE {which}")
+    assert list(found) == [pytest.approx(value) if isinstance(value, float) else value for value in expected]
+
+
+def test_a_published_figure_bears_its_source_and_completeness(described: Warehouse) -> None:
+    total = "SELECT value, completeness FROM kpi.value WHERE kpi = 'deliveries_total' AND dimension = 'total' "
+    ((computed, complete),) = described.rows(total + "AND year = 2023 AND month = 0")
+    assert 0 < complete < 1
+    assert described.rows("SELECT * FROM kpi.published") == [
+        (2023, "deliveries_total", 3, computed, computed - 3, complete, "report")
+    ]
+
+
+def test_the_definitions_are_those_of_the_contract(described: Warehouse) -> None:
+    world = World(PLAIN, day("2023-03-18"))
+    assert described.rows("SELECT * FROM kpi.definition ORDER BY position") == building.kpi_rows(world.reference())
+
+
+# ------------------------------------------------------------------------------------------- periods
+
+
+def test_what_is_under_way_in_two_organisations_counts_twice() -> None:
+    files = [File("xb", day("2023-03-13"))]
+    rows = [Row(1, "7", "01", pickup, "T", "2023-03-13 10:00", "2023-03-13 09:00") for pickup in ("1", "001")]
+    warehouse = Warehouse(World(PLAIN, day("2023-04-01"), files, rows))
+    assert warehouse.figure("in_transit", 2023) == 2
+
+
+def test_what_is_only_asked_for_happens_in_no_period() -> None:
+    files = [File("xa", day("2023-03-13"))]
+    rows = [
+        Row(1, "7", "01", "1", "A", "2023-03-13 10:00"),
+        Row(1, "8", "01", "1", "Z", "2023-03-13 10:00", closed="2023-03-13 10:00", reason="5"),
+        Row(1, "9", "1", "1", "O", "2023-03-13 10:00", received="2023-03-13 10:00"),
+    ]
+    warehouse = Warehouse(World(PLAIN, day("2023-04-01"), files, rows))
+    assert sorted(warehouse.states().values()) == ["cancelled", "local", "requested"]
+    assert warehouse.rows("SELECT * FROM marts.agg_delivery_period") == []
+
+
+# ------------------------------------------------------------------------------------------- what the register says
+
+
+def test_when_branches_are_open_and_what_their_codes_mean() -> None:
+    """Branches without dates, with one period and with two; codes that passed on; the first and the last day."""
+    periods = [
+        period("xa", "1"),
+        period("xb", "2", opened="2022-03-01", closed="2022-12-31"),
+        period("xb", "5", opened="2023-02-01"),
+        period("xc", "8", form="koha_csv"),
+        period("xc", "9", opened="2023-01-01", form="koha_csv"),
+        period("ya", "2", opened="2023-02-10"),
+        period("yb", "4", closed="2023-03-31"),
+        period("yc", "5", opened="2022-05-01", closed="2022-06-30"),
+        period("yc", "6", opened="2022-09-01", closed="2023-01-05"),
+    ]
+    files = [
+        File("xa", day("2021-12-31"), verdict="rejected"),
+        File("xa", day("2022-06-01")),
+        File("network", day("2023-03-01"), format="koha_csv"),
+        File("xa", day("2023-03-01"), verdict="rejected"),
+        File("xb", day("2023-03-01")),
+    ]
+    warehouse = Warehouse(World(periods, day("2023-04-11"), files))
+    first, last = day("0001-01-01"), day("9999-12-31")
+    assert warehouse.rows(
+        "SELECT branch, is_always_open, list_sort([(p.opened_on, p.closed_on) FOR p IN open_periods]) "
+        "FROM staging.branch_open ORDER BY branch"
+    ) == [
+        ("xa", True, [(first, last)]),
+        ("xb", False, [(day("2022-03-01"), day("2022-12-31")), (day("2023-02-01"), last)]),
+        ("xc", True, [(first, last), (day("2023-01-01"), last)]),
+        ("ya", False, [(day("2023-02-10"), last)]),
+        ("yb", False, [(first, day("2023-03-31"))]),
+        ("yc", False, [(day("2022-05-01"), day("2022-06-30")), (day("2022-09-01"), day("2023-01-05"))]),
+    ]
+    assert warehouse.rows("SELECT * FROM staging.branch_code ORDER BY ils_code, valid_from") == [
+        ("1", "xa", "X", first, last),
+        ("2", "xb", "X", first, day("2023-02-10")),
+        ("2", "ya", "Y", day("2023-02-10"), last),
+        ("4", "yb", "Y", first, last),
+        ("5", "yc", "Y", first, day("2023-02-01")),
+        ("5", "xb", "X", day("2023-02-01"), last),
+        ("6", "yc", "Y", first, last),
+        ("8", "xc", "X", first, last),
+        ("9", "xc", "X", first, last),
+    ]
+    assert warehouse.rows(
+        "SELECT branch, organisation, export_format, min(date), max(date), count(*) FROM staging.branch_day "
+        "GROUP BY ALL ORDER BY branch"
+    ) == [
+        ("xa", "X", "dnb_tsv", day("2022-01-01"), day("2023-04-10"), 465),
+        ("xb", "X", "dnb_tsv", day("2022-03-01"), day("2023-04-10"), 306 + 69),
+        ("xc", "X", "koha_csv", day("2022-01-01"), day("2023-04-10"), 465),
+        ("ya", "Y", "dnb_tsv", day("2023-02-10"), day("2023-04-10"), 60),
+        ("yb", "Y", "dnb_tsv", day("2022-01-01"), day("2023-03-31"), 455),
+        ("yc", "Y", "dnb_tsv", day("2022-05-01"), day("2023-01-05"), 61 + 127),
+    ]
+    assert warehouse.rows(
+        "SELECT branch, name, organisation, organisation_name, municipality, ils_code, export_format, opened_on, "
+        "closed_on, is_open FROM marts.dim_branch ORDER BY branch"
+    ) == [
+        ("xa", "xa 1", "X", "Org X", "town 1", "1", "dnb_tsv", None, None, True),
+        ("xb", "xb 5", "X", "Org X", "town 5", "5", "dnb_tsv", day("2022-03-01"), None, True),
+        ("xc", "xc 9", "X", "Org X", "town 9", "9", "koha_csv", None, None, True),
+        ("ya", "ya 2", "Y", "Org Y", "town 2", "2", "dnb_tsv", day("2023-02-10"), None, True),
+        ("yb", "yb 4", "Y", "Org Y", "town 4", "4", "dnb_tsv", None, day("2023-03-31"), False),
+        ("yc", "yc 6", "Y", "Org Y", "town 6", "6", "dnb_tsv", day("2022-05-01"), day("2023-01-05"), False),
+    ]
+    periods_there = warehouse.rows("SELECT * FROM marts.period ORDER BY year, month")
+    assert len(periods_there) == 2 * 13, "no export of 2021 was read"
+    assert periods_there[0] == (2022, 0, day("2022-01-01"), day("2022-12-31"), False)
+    assert periods_there[13] == (2023, 0, day("2023-01-01"), day("2023-12-31"), True)
+    assert periods_there[16] == (2023, 3, day("2023-03-01"), day("2023-03-31"), False)
+    assert periods_there[17] == (2023, 4, day("2023-04-01"), day("2023-04-30"), True)
+    assert warehouse.rows(
+        "SELECT branch, state, file_id FROM marts.feed_day WHERE export_date = '2023-03-01' ORDER BY branch"
+    ) == [
+        ("xa", "rejected", None),
+        ("xb", "received", 5),
+        ("xc", "received", 3),
+        ("ya", "missing", None),
+        ("yb", "missing", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("received", "days", "transport_days"),
+    [("10:30", 0.5 / 24, 0), ("10:00", 0, 0), ("09:59", None, None)],
+)
+def test_how_long_a_short_way_took(received: str, days: float | None, transport_days: int | None) -> None:
+    row = Row(1, "7", "1", "01", "O", "2023-03-14 12:00", "2023-03-14 10:00", f"2023-03-14 {received}",
+              requested="2023-03-14 10:00")  # fmt: skip
+    warehouse = Warehouse(World(PLAIN, day("2023-04-01"), [File("xb", day("2023-03-14"))], [row]))
+    expected = None if days is None else pytest.approx(days)
+    assert warehouse.rows("SELECT transit_calendar_days, transit_transport_days, fill_days FROM marts.fct_leg") == [
+        (expected, transport_days, expected)
+    ]
+
+
+def test_a_leg_that_its_supplier_closed_bears_when_and_why() -> None:
+    row = Row(1, "7", "1", "01", "Z", "2023-03-15 12:00", closed="2023-03-15 09:00", reason="6")
+    warehouse = Warehouse(World(PLAIN, day("2023-04-01"), [File("xa", day("2023-03-15"))], [row]))
+    assert warehouse.rows("SELECT state, closed_at, close_reason FROM marts.fct_leg") == [
+        ("cancelled", dt.datetime(2023, 3, 15, 9), "6")
+    ]
+
+
+def test_a_code_means_the_branch_that_opened_with_it_last() -> None:
+    """Of two that opened at once the later by name; one without a date was there before all others."""
+    periods = [period("xc", "1"), period("xa", "1", opened="2022-05-01"), period("xb", "2"), period("xa", "2")]
+    warehouse = Warehouse(World(periods, day("2023-04-11")))
+    first, last = day("0001-01-01"), day("9999-12-31")
+    assert warehouse.rows("SELECT * FROM staging.branch_code ORDER BY ALL") == [
+        ("1", "xa", "X", day("2022-05-01"), last),
+        ("1", "xc", "X", first, day("2022-05-01")),
+        ("2", "xa", "X", first, first),
+        ("2", "xb", "X", first, last),
+    ]
+
+
+def test_files_rank_by_their_date_and_arrival_however_they_are_stored() -> None:
+    dates = ["2023-03-15", "2023-03-14", "2023-03-14", "2023-03-14", "2023-03-13"]
+    files = [File("xa", day(date), format=f"format {i}") for i, date in enumerate(dates)]
+    warehouse = Warehouse(World(PLAIN, day("2023-04-11"), files))
+    for order in ("file_id DESC", "hash(file_id)"):
+        warehouse.con.execute(f"CREATE OR REPLACE TABLE bronze.stored AS FROM bronze.file ORDER BY {order}")
+        warehouse.con.execute("DELETE FROM bronze.file; INSERT INTO bronze.file FROM bronze.stored")
+        building.create_models(warehouse.con)
+        ranks = warehouse.rows("SELECT file_id FROM staging.file ORDER BY file_rank")
+        assert [number for (number,) in ranks] == [5, 2, 3, 4, 1]

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +22,7 @@ import click
 import openpyxl
 import pytest
 
-from pendel import cli, figures, words
+from pendel import cli, figures, present, words
 from pendel.places import Busy, Places
 from pendel.simulate import simulate
 from tests.pipeline import night, places_in
@@ -30,8 +30,8 @@ from tests.pipeline import night, places_in
 PROJECT = Path(__file__).resolve().parent.parent
 YEAR = 2023
 COMMANDS = [
-    "", "demo", "nightly", "rebuild", "kpi", "forecast", "status", "quarantine", "trace", "query", "diff", "close-year",
-    "simulate", "purge",
+    "", "demo", "nightly", "serve", "watch", "install-service", "rebuild", "kpi", "lanes", "overdue", "forecast",
+    "status", "quarantine", "trace", "query", "diff", "close-year", "simulate", "purge", "backup", "restore",
 ]  # fmt: skip
 BRANCHES = """\
 branch,name,organisation,municipality,ils_code,export_format,opened_on,closed_on,latitude,longitude,isil,note
@@ -154,6 +154,7 @@ def at(places: Places) -> list[object]:
 def names() -> set[str]:
     """The words that stay as they are in every language: commands, options, choices, and what they are about."""
     found = {"pendel", "HOME", "Prefect", "SQL", "KPI", "data", "warehouse", "d", "h", "x", "id", "quality", "run"}
+    found |= {"Linux", "Windows", "Excel", "systemd", "PREFECT", "API", "URL"}
     for command in (cli.cli, *cli.cli.commands.values()):
         found |= set(str(command.name).split("-"))
         for parameter in command.get_params(cli.cli.make_context("pendel", [], resilient_parsing=True)):
@@ -163,7 +164,8 @@ def names() -> set[str]:
     return found
 
 
-ALSO_DUTCH = {"band", "en", "in", "is", "late", "of", "parameters", "project", "register"}
+ALSO_DUTCH = {"band", "code", "norm", "trend", "en", "in", "is", "late", "machine", "of", "parameters", "project",
+              "register", "server", "zip"}  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -244,6 +246,15 @@ def test_unknown_language(pendel: Pendel) -> None:
     done = pendel("kpi", "--lang", "fr")
     assert done.code == 2
     assert "'fr' is onbekend; kies uit 'nl', 'en'." in done.err
+
+
+def test_unknown_language_of_the_machine(pendel: Pendel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENDEL_LANG", "de")
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    done = pendel("kpi")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "PENDEL_LANG is de; pendel spreekt nl, en. Kies een daarvan, of haal de variabele weg.\n"
 
 
 def test_wrong_use_in_a_process_of_its_own() -> None:
@@ -359,7 +370,8 @@ def test_figures_as_json(by: str, network: Places, pendel: Pendel) -> None:
     done = pendel("kpi", "--year", YEAR, "--by", by, "--format", "json", *at(network))
     assert (done.code, done.err) == (0, "")
     found = done.json
-    assert list(found) == ["year", "generated_at", "kpis"]
+    assert list(found) == ["year", "generated_at", "kpis", "simulated", "exports_from"]
+    assert (found["simulated"], found["exports_from"]) == (False, None)
     assert found["year"] == YEAR
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", found["generated_at"])
     for item in found["kpis"]:
@@ -426,7 +438,7 @@ def test_figures_as_csv(by: str, network: Places, pendel: Pendel) -> None:
     done = pendel(*asked, "csv")
     assert (done.code, done.err) == (0, "")
     rows = list(csv.DictReader(io.StringIO(done.out, newline="")))
-    fixed = ["value", "unit", "completeness", "published", "difference"]
+    fixed = ["value", "unit", "completeness", "published", "difference", "simulated", "exports_from"]
     assert list(rows[0]) == ["year", "id", "label", *DIMENSIONS[by], *fixed]
     assert [row["id"] for row in rows] == [item["id"] for item in items]
     assert [row["label"] for row in rows] == [item["label"]["nl"] for item in items]
@@ -469,6 +481,73 @@ def test_figures_as_a_workbook(by: str, network: Places, pendel: Pendel) -> None
             assert cell.data_type == "n"
 
 
+@pytest.mark.parametrize("lang", ["nl", "en"])
+@pytest.mark.parametrize("by", DIMENSIONS)
+def test_figures_fit_on_a_narrow_screen(
+    by: str, lang: str, network: Places, pendel: Pendel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    long = {"noord": "Biddinghuizen-Noord", "oost": "Oost", "zuid": "Zuid"}
+    monkeypatch.setattr(figures, "branch_names", lambda places: long)
+    key_figures = figures.key_figures
+
+    def many(*asked: Any) -> dict[str, Any]:
+        found = key_figures(*asked)
+        for item in found["kpis"]:
+            item["value"] = item["value"] and item["value"] + {"reservations": 100_000, "balance": -9000}.get(
+                item["unit"], 0
+            )
+        return found
+
+    monkeypatch.setattr(figures, "key_figures", many)
+    table = pendel("kpi", "--year", YEAR, "--by", by, "--lang", lang, *at(network)).out
+    assert "…" not in table
+    assert max(map(len, table.splitlines())) <= 80
+    heads = re.findall(r"^ (\w[\w ]*): \S", table, re.M)
+    assert (len(heads) >= 4) == (by != "total")
+    assert by != "branch" or "Biddinghuizen" in table
+    head = re.split("─{9}", table)[0]
+    for word in {word for text in heads for word in text.split()}:
+        assert word in head
+    assert re.search(r"10\d[.,]\d{3} ", table)
+
+
+def test_simulated_figures_say_so_everywhere(network: Places, tmp_path: Path, pendel: Pendel) -> None:
+    note = "Deze aanleveringen zijn gesimuleerd"
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / ".simulated").touch()
+    for by in DIMENSIONS:
+        asked = ["kpi", "--year", YEAR, "--by", by, *at(network), "--raw", raw, "--format"]
+        for form in ("table", "md"):
+            assert pendel(*asked, form).out.count(note) == 1
+            assert note not in pendel(*asked, form, "--raw", network.raw).out
+        assert pendel(*asked, "json").json["simulated"] is True
+        rows = list(csv.DictReader(io.StringIO(pendel(*asked, "csv").out, newline="")))
+        assert {row["simulated"] for row in rows} == {"true"}
+    rows = list(csv.DictReader(io.StringIO(pendel(*asked, "csv", "--raw", network.raw).out, newline="")))
+    assert {row["simulated"] for row in rows} == {"false"}
+
+
+def test_a_year_of_which_half_is_told_says_so(network: Places, tmp_path: Path, pendel: Pendel) -> None:
+    places = places_in(tmp_path, network.reference)
+    for branch in network.raw.iterdir():
+        shutil.copytree(branch, places.raw / branch.name, ignore=lambda folder, names: [
+            name for name in names if re.search(r"2023-?0[1-5]", name)])  # fmt: skip
+    night(places, date(YEAR + 1, 1, 1))
+    found = pendel("kpi", "--year", YEAR, "--format", "json", *at(places)).json
+    assert found["exports_from"] == f"{YEAR}-06-01"
+    # half a year does not pass for a whole one, and yet nobody is asked for the other half
+    assert {0.5 < item["completeness"] < 0.6 for item in found["kpis"]} == {True}
+    with figures.published(places) as con:
+        assert figures.summary(con)["feed"]["missing"] == 0
+    assert pendel("kpi", "--year", YEAR, "--month", 6, "--format", "json", *at(places)).json["exports_from"] is None
+    assert pendel("kpi", "--year", YEAR, "--month", 5, "--format", "json", *at(places)).json["exports_from"]
+    text = f"Er zijn aanleveringen vanaf 01-06-{YEAR}: wat daarvoor geleverd is, telt niet of maar ten dele mee."
+    assert text in pendel("kpi", "--year", YEAR, "--by", "month", *at(places)).out
+    assert pendel("kpi", "--year", YEAR, "--format", "md", *at(places)).out.endswith(f"\n\n{text}\n")
+
+
 def test_workbook_on_a_terminal_goes_to_a_file(
     network: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pendel: Pendel
 ) -> None:
@@ -477,6 +556,142 @@ def test_workbook_on_a_terminal_goes_to_a_file(
     done = pendel("kpi", "--year", YEAR, "--month", 5, "--by", "lane", "--format", "xlsx", *at(network))
     assert (done.code, done.out) == (0, f"Geschreven: pendel-{YEAR}-05-lane.xlsx\n")
     assert openpyxl.load_workbook(tmp_path / f"pendel-{YEAR}-05-lane.xlsx").sheetnames == ["Kerncijfers"]
+
+
+# --- lanes ---
+
+
+def test_lanes(network: Places, pendel: Pendel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    asked = ["lanes", "--year", YEAR, "--month", 5, *at(network)]
+    found = pendel(*asked, "--format", "json").json
+    assert (found["year"], found["month"], found["norm"], len(found["lanes"])) == (YEAR, 5, 2, 6)
+    assert [lane["delivered"] for lane in found["lanes"]] == sorted(
+        (lane["delivered"] for lane in found["lanes"]), reverse=True
+    )
+    assert {(lane["compared_year"], lane["compared_month"]) for lane in found["lanes"]} == {(YEAR, 4)}
+    kpis = pendel("kpi", "--year", YEAR, "--month", 5, "--by", "lane", "--format", "json", *at(network)).json["kpis"]
+    same = {"deliveries_total": "delivered", "within_transit_norm_pct": "within_transit_norm_pct"}
+    for item in kpis:
+        (lane,) = [lane for lane in found["lanes"] if item["dimension"].items() <= lane.items()]
+        assert item["value"] == lane.get(same.get(item["id"], item["id"]), item["value"])
+    done = pendel(*asked)
+    assert (done.code, done.err) == (0, "")
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert f"Transportlijnen in mei {YEAR}" in done.out
+    assert "vergeleken met april" in " ".join(done.out.split())
+    assert re.search(r"^Noord → Zuid +\d+ +[+-]?\d+,\d.% +\d,\d +\d,\d +\d+,\d.% +\d+ +\d+ *$", done.out, re.M)
+    rows = list(csv.reader(io.StringIO(pendel(*asked, "--format", "csv").raw.decode("utf-8-sig")), delimiter=";"))
+    assert rows[0][:4] == ["year", "month", "supplying_branch", "pickup_branch"]
+    assert len(rows) == 7
+    assert pendel(*asked, "--format", "md").out.count("→") == 6
+    book = openpyxl.load_workbook(io.BytesIO(pendel(*asked, "--format", "xlsx").raw))
+    assert [row[6] for row in book["Transportlijnen"].iter_rows(min_row=2, values_only=True)] == [
+        lane["delivered"] for lane in found["lanes"]
+    ]
+    year = pendel("lanes", *at(network))
+    assert "geen eerdere periode" in " ".join(year.out.split())
+    assert pendel("lanes", "--year", 1900, *at(network)).code == 3
+
+
+def test_lending_balances(network: Places, pendel: Pendel) -> None:
+    asked = ["lanes", "--by", "branch", "--year", YEAR, *at(network)]
+    found = pendel(*asked, "--format", "json").json["branches"]
+    assert [list(branch) for branch in found] == [["branch", "supplied", "received", "balance"]] * 3
+    assert sum(branch["balance"] for branch in found) == 0
+    assert [branch["balance"] for branch in found] == sorted((b["balance"] for b in found), reverse=True)
+    assert sum(branch["supplied"] for branch in found) == 1401
+    for form in ("table", "md"):
+        assert re.search(r"alle vestigingen[ |]+1\.401[ |]+1\.401[ |]+0\b", pendel(*asked, "--format", form).out)
+
+
+# --- search lists ---
+
+
+@pytest.fixture(scope="session")
+def missing(network: Places, tmp_path_factory: pytest.TempPathFactory) -> Places:
+    """The year a month before its end, and the exports of one branch of its last ten days not there."""
+    folder = tmp_path_factory.mktemp("missing")
+    places = places_in(folder, network.reference)
+    for path in (path for path in network.raw.rglob("*") if path.is_file()):
+        digits = re.sub(r"[^0-9]", "", path.name)[-8:]
+        if digits <= f"{YEAR}1130" and not (path.parts[-3] == "zuid" and digits > f"{YEAR}1120"):
+            target = places.raw / path.relative_to(network.raw)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+    night(places, date(YEAR, 12, 1))
+    return places
+
+
+def test_search_lists(missing: Places, pendel: Pendel) -> None:
+    done = pendel("overdue", "--format", "json", *at(missing))
+    assert (done.code, done.err) == (0, "")
+    assert done.json["as_of"] == f"{YEAR}-12-01"
+    items = done.json["items"]
+    assert {"find_at_pickup", "find_at_supplier"} <= {item["task"] for item in items}
+    one = [(i["pickup_organisation"], i["reservation_id"]) for i in items if i["task"] == "find_at_pickup"]
+    other = [(i["pickup_organisation"], i["reservation_id"]) for i in items if i["task"] == "find_at_supplier"]
+    assert sorted(one) == sorted(other)  # both ends look
+    for branch, task in {(item["branch"], item["task"]) for item in items}:
+        days = [i["waiting_transport_days"] for i in items if (i["branch"], i["task"]) == (branch, task)]
+        assert days == sorted(days, reverse=True)
+        if task.startswith("find"):
+            assert min(days) > 5
+    for item in items:
+        side = "pickup" if item["task"].startswith(("find_at_pickup", "deliver", "register")) else "supplying"
+        assert item["branch"] == item[f"{side}_branch"]
+        assert item["supplier_file"].startswith(item["supplying_branch"] + "/")
+    mine = pendel("overdue", "--branch", "ZUID", "--format", "json", *at(missing)).json["items"]
+    assert mine == [item for item in items if item["branch"] == "zuid"]
+    assert mine
+
+
+def test_search_lists_in_eighty_columns(missing: Places, pendel: Pendel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    items = pendel("overdue", "--branch", "zuid", "--format", "json", *at(missing)).json["items"]
+    done = pendel("overdue", "--branch", "zuid", *at(missing))
+    assert (done.code, done.err) == (0, "")
+    assert f"Zoeklijst van Zuid, 01-12-{YEAR}: {len(items)} exemplaren" in done.out
+    lines = done.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    shown = [line.split() for line in lines if re.match(r" *[0-9]+ +[0-9]{8,} ", line)]
+    assert [(line[0], line[1]) for line in shown] == [
+        (str(item["waiting_transport_days"]), item["item_barcode"]) for item in items
+    ]
+    assert "Had er al moeten zijn: zoek in de kratten" in done.out
+    assert all(item["reservation_id"] in done.out for item in items)
+    found = re.findall(r"[0-9]{2}-[0-9]{2}-[0-9]{4} r\. [0-9]+", done.out)
+    assert len(found) == sum((i["supplier_row"] is not None) + (i["pickup_row"] is not None) for i in items)
+    english = pendel("overdue", "--lang", "en", *at(missing)).out
+    assert f"Search list of Zuid, {YEAR}-12-01" in english
+
+
+def test_search_lists_as_excel_opens_them(missing: Places, pendel: Pendel) -> None:
+    items = pendel("overdue", "--format", "json", *at(missing)).json["items"]
+    done = pendel("overdue", "--format", "csv", *at(missing))
+    assert done.raw.startswith(b"\xef\xbb\xbfvestiging;wat te doen;transportdagen;sinds;exemplaarnummer;")
+    rows = list(csv.DictReader(io.StringIO(done.raw.decode("utf-8-sig"), newline=""), delimiter=";"))
+    book = openpyxl.load_workbook(io.BytesIO(pendel("overdue", "--format", "xlsx", *at(missing)).raw))
+    header, *cells = book["Zoeklijst"].iter_rows(values_only=True)
+    assert list(header) == list(rows[0])
+    assert len(rows) == len(cells) == len(items)
+    for item, row, cell in zip(items, rows, cells, strict=True):
+        assert row["exemplaarnummer"] == dict(zip(header, cell, strict=True))["exemplaarnummer"] == item["item_barcode"]
+        assert row["sinds"] == "-".join(reversed(item["since"].split("-")))
+        assert cell[2:4] == (item["waiting_transport_days"], datetime.fromisoformat(item["since"]))
+
+
+def test_search_list_of_an_unknown_branch(missing: Places, pendel: Pendel) -> None:
+    done = pendel("overdue", "--branch", "west", *at(missing))
+    assert (done.code, done.out) == (2, "")
+    assert "west staat niet in het register. Wel: noord, oost, zuid." in done.err
+
+
+def test_excel_takes_no_text_for_a_formula() -> None:
+    line = ["=1+1", "+x", "-x", "@x", "a;b", -3, 0.5, -2.25, date(YEAR, 5, 1), None]
+    assert present.as_excel_csv(["a"], [line]).decode("utf-8-sig") == (
+        f"a\r\n'=1+1;'+x;'-x;'@x;\"a;b\";-3;0,5;-2,25;01-05-{YEAR};\r\n"
+    )
 
 
 # --- status and quarantine ---
@@ -552,7 +767,8 @@ def test_quarantine(spoiled: Places, network: Places, pendel: Pendel) -> None:
     done = pendel("quarantine", "--format", "json", *at(spoiled))
     assert (done.code, done.err) == (0, "")
     found = done.json
-    assert [list(item) for item in found] == [["branch", "file", "row", "rule", "message"]] * 2
+    keys = ["branch", "file", "row", "rule", "message", "export_date", "columns", "settled"]
+    assert [list(item) for item in found] == [keys] * 2
     by_rule = {item["rule"]: item for item in found}
     assert by_rule["unknown_name"]["row"] is None
     assert by_rule["unknown_name"]["message"].startswith("De bestandsnaam past niet bij het aanleverformaat. Verwacht:")
@@ -560,17 +776,85 @@ def test_quarantine(spoiled: Places, network: Places, pendel: Pendel) -> None:
     assert (held["branch"], held["row"], type(held["row"])) == ("noord", 3, int)
     assert held["file"].endswith("noord/reserveringen_0060_20240102.csv")
     assert held["message"].startswith("De status is onbekend.")
+    assert held["message"].endswith(" (Status: Q)")
+    assert held["columns"] == [{"column": "status", "header": "Status", "value": "Q"}]
+    assert (held["export_date"], held["settled"]) == ("2024-01-02", False)
     english = pendel("quarantine", "--format", "json", "--lang", "en", *at(spoiled)).json
     assert {item["rule"]: item["message"].split(".")[0] for item in english}[
         "unknown_status"
     ] == "The status is unknown"
     rows = list(csv.DictReader(io.StringIO(pendel("quarantine", "--format", "csv", *at(spoiled)).out)))
-    assert [row | {"row": int(row["row"]) if row["row"] else None} for row in rows] == found
+    same = [name for name in keys if name not in ("columns", "settled")]
+    assert [[row[name] for name in same] for row in rows] == [
+        ["" if item[name] is None else str(item[name]) for name in same] for item in found
+    ]
+    assert [row["settled"] for row in rows] == ["false", "false"]
     table = pendel("quarantine", *at(spoiled))
     assert (table.code, table.err) == (0, "")
-    assert "hele bestand" in table.out
+    assert table.out.startswith("1 bestand, unknown_name\n") or table.out.startswith("1 rij, unknown_status\n")
+    assert "\n    Noord: 1, nieuwste van 02-01-2024\n" in table.out
+    assert re.search(r"^ noord/reserveringen_0060_20240102\.csv +3 +De status is onbekend +$", table.out, re.M)
+    assert re.search(r"^ +Status: Q +$", table.out, re.M)
+    assert re.search(r"^ noord/lijst\.csv +alle +De bestandsnaam past niet ", table.out, re.M)
     assert pendel("quarantine", *at(network)).out == "Er staat niets in quarantaine.\n"
     assert pendel("quarantine", "--format", "json", *at(network)).json == []
+
+
+def test_quarantine_of_a_branch_rule_or_file(spoiled: Places, pendel: Pendel) -> None:
+    def rules(*asked: str) -> list[str]:
+        done = pendel("quarantine", *asked, "--format", "json", *at(spoiled))
+        assert (done.code, done.err) == (0, "")
+        return sorted(item["rule"] for item in done.json)
+
+    assert rules("--branch", "noord") == rules("--branch", "Noord") == ["unknown_name", "unknown_status"]
+    assert rules("--branch", "oost") == []
+    assert rules("--rule", "unknown_status") == ["unknown_status"]
+    assert rules("--rule", "row_shape") == []
+    assert rules("--file", "20240102") == ["unknown_status"]
+    assert rules("--file", "20240102", "--rule", "unknown_name") == []
+    done = pendel("quarantine", "--branch", "west", *at(spoiled))
+    assert (done.code, done.err) == (2, "west is geen vestiging. Bekend zijn: noord, oost, zuid.\n")
+    done = pendel("quarantine", "--rule", "zero_read_as_o", *at(spoiled))
+    assert done.code == 2
+    assert done.err.startswith("zero_read_as_o is geen regel. Bekend zijn: row_shape, personal_data,")
+
+
+def test_quarantine_is_cut_on_the_screen_alone(
+    spoiled: Places, pendel: Pendel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "MOST_LINES", 1)
+    monkeypatch.setenv("COLUMNS", "80")
+    done = pendel("quarantine", *at(spoiled))
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert "reserveringen_0060" in done.out, "the newest"
+    assert "lijst.csv" not in done.out
+    assert done.err == "De 1 nieuwste van 2 rijen. Kies met --branch, --rule of --file; alles: --format csv\n"
+    assert len(pendel("quarantine", "--format", "json", *at(spoiled)).json) == 2
+
+
+def test_a_rejected_file_that_was_replaced_needs_nobody(network: Places, tmp_path: Path, pendel: Pendel) -> None:
+    places = places_in(tmp_path, network.reference)
+    folder = places.raw / "noord"
+    folder.mkdir()
+    for day in ("20240102", "20240103"):
+        (folder / f"reserveringen_0060_{day}.csv").write_text(f"no column of {day}\n", encoding="cp1252")
+    night(places, date(2024, 1, 4))
+    assert pendel("quarantine", *at(places)).out.startswith("2 bestanden, column_missing\n")
+    good = "\n".join((HEADER, GOOD, ""))
+    (folder / "reserveringen_0060_20240102.csv").write_text(good, encoding="cp1252")
+    night(places, date(2024, 1, 4))
+    table = pendel("quarantine", *at(places)).out
+    assert table.startswith("1 bestand, column_missing\n")
+    assert "1 afgekeurd bestand is vervangen door een goed bestand van dezelfde dag en vraagt niets meer." in table
+    assert "reserveringen_0060_20240103.csv" in table
+    assert "reserveringen_0060_20240102.csv" not in table
+    found = pendel("quarantine", "--format", "json", *at(places)).json
+    assert [(item["export_date"], item["settled"]) for item in found] == [("2024-01-02", True), ("2024-01-03", False)]
+    (folder / "reserveringen_0060_20240103.csv").write_text(good.replace("00001", "00002"), encoding="cp1252")
+    night(places, date(2024, 1, 4))
+    assert pendel("quarantine", *at(places)).out == (
+        "2 afgekeurde bestanden zijn vervangen door goede bestanden van dezelfde dagen en vragen niets meer.\n"
+    )
 
 
 # --- queries ---

@@ -13,9 +13,8 @@ import pytest
 from pendel import building, contracts, figures, present
 from pendel.contracts import Correction
 from pendel.places import Places, UserError
-from pendel.simulate import simulate
 from pendel.words import set_language
-from tests.pipeline import night, places_in
+from tests.pipeline import night, simulated
 from tests.test_simulate import YEAR, write_reference
 
 AS_OF = dt.date(YEAR + 1, 1, 5)
@@ -25,11 +24,7 @@ Declare = Callable[..., None]
 @pytest.fixture(scope="module")
 def year(tmp_path_factory: pytest.TempPathFactory) -> Places:
     folder = tmp_path_factory.mktemp("year")
-    reference = write_reference(folder / "reference")
-    simulate(YEAR, folder / "raw", reference)
-    places = places_in(folder, reference)
-    night(places, AS_OF)
-    return places
+    return simulated(folder, write_reference(folder / "reference"), YEAR, AS_OF)
 
 
 @pytest.fixture

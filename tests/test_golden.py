@@ -50,7 +50,7 @@ def test_key_figures(places: Places, by: str) -> None:
 def test_quarantine(places: Places) -> None:
     set_language("nl")
     held = [
-        [item["branch"], item["file"], item["row"], item["rule"], present.message(item["rule"], item["detail"])]
+        [item["branch"], item["file"], item["row"], item["rule"], present.held_message(item)]
         for item in figures.quarantine(places)
     ]
     compare("quarantine.json", held)

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -14,8 +15,8 @@ import pytest
 from pendel import bronze, building, figures, history
 from pendel.places import Places, UserError
 from pendel.reference import Reference, read_reference
-from pendel.simulate import simulate
-from tests.pipeline import night, places_in
+from tests.pipeline import night, places_in, simulated
+from tests.test_models import PLAIN, File, Row, Warehouse, World, day, deliveries
 from tests.test_simulate import YEAR, write_reference
 
 AS_OF = dt.date(YEAR + 1, 1, 5)
@@ -29,11 +30,7 @@ HEADER = (
 def year(tmp_path_factory: pytest.TempPathFactory) -> Places:
     """A year of a small network, taken in and published."""
     folder = tmp_path_factory.mktemp("year")
-    reference = write_reference(folder / "reference")
-    simulate(YEAR, folder / "raw", reference)
-    places = places_in(folder, reference)
-    night(places, AS_OF)
-    return places
+    return simulated(folder, write_reference(folder / "reference"), YEAR, AS_OF)
 
 
 @pytest.fixture
@@ -143,10 +140,20 @@ def test_what_a_changed_rule_changed(places: Places, monkeypatch: pytest.MonkeyP
     assert {figure["kpi"] for figure in found["figures"]} == {"within_transit_norm_pct"}
 
 
-def test_nothing_changed(places: Places) -> None:
+def test_nothing_changed(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     night(places, AS_OF)
+    attached = []
+    load = building.load_reference
+
+    def spy(con: duckdb.DuckDBPyConnection, *rest: Any) -> None:
+        attached.extend(name for (name,) in con.execute("SELECT database_name FROM duckdb_databases()").fetchall())
+        load(con, *rest)
+
+    monkeypatch.setattr(building, "load_reference", spy)
     found = history.diff(places, network(places), None, None)
     assert (found["figures"], found["rules"], found["files"]) == ([], [], [])
+    assert attached.count("reference") == 2
+    assert "store" not in attached, "while it is computed, a night can write"
 
 
 def test_a_run_that_is_none(places: Places) -> None:
@@ -232,3 +239,175 @@ def test_the_ingredients_name_what_changed() -> None:
 def test_the_manifest_is_json(year: Places) -> None:
     (run,) = history.runs(year)
     assert json.loads((year.runs / run / "manifest.json").read_text(encoding="utf-8"))["gates"] == []
+
+
+# ---------------------------------------------------------------------------------------------- on small tables
+
+CLOSED_YEARS = (2022, 2023)
+
+
+def closed_world(files: list[File], rows: list[Row], last_file: int) -> Warehouse:
+    """A world of which 2022 and 2023 were closed, when that was the number of the last file."""
+    warehouse = Warehouse(World(PLAIN, dt.date(2024, 1, 1), files, rows))
+    for year in CLOSED_YEARS:
+        warehouse.con.execute(
+            "INSERT INTO reference.closed_year VALUES (?, TIMESTAMP '2024-03-01 12:00:00', 'me', 'a run', ?)",
+            [year, last_file],
+        )
+    close_again(warehouse)
+    return warehouse
+
+
+def close_again(warehouse: Warehouse) -> None:
+    names = ("marts.closed_year_file", "kpi.closed_year", "kpi.restatement")
+    building.create_models(warehouse.con, [model for model in building.models() if model.relation in names])
+
+
+def test_which_late_files_tell_of_a_closed_year() -> None:
+    def row(file: int, *days: str) -> Row:
+        """Requested, sent and received on these days."""
+        requested, sent, received = (f"{date} 12:00" if date else "" for date in days)
+        return Row(file, f"{file} {days}", "1", "01", "O", "2024-02-02 12:00", sent, received, requested)
+
+    def file(branch: str, date: str, **more: Any) -> File:
+        return File(branch, dt.date.fromisoformat(date), **more)
+
+    before = [
+        file("xb", "2022-06-01"),  # 1
+        file("xb", "2023-06-01"),
+        file("xb", "2024-01-15"),
+        file("xb", "2024-01-16", verdict="rejected"),
+        file("ya", "2021-12-31"),
+        file("xb", "2024-01-17"),  # 6: the last
+    ]
+    late = [
+        (file("xa", "2023-12-31"), {2023}),  # 7: dated in it
+        (file("xa", "2024-01-10"), set()),
+        (file("xa", "2024-01-11"), {2023}),  # 9: something was requested, sent, received in it
+        (file("xa", "2024-01-12"), {2023}),
+        (file("xa", "2024-01-13"), {2022, 2023}),
+        (file("xa", "2024-01-14"), set()),
+        (file("xb", "2024-01-15"), {2022, 2023}),  # 13: replaces one that was there
+        (file("xb", "2024-01-17"), {2022, 2023}),
+        (file("ya", "2021-12-31"), set()),  # 15: replaces one of before both years
+        (file("xa", "2024-01-10"), set()),  # 16: replaces a late one
+        (file("xb", "2024-01-16"), set()),  # 17: replaces a rejected one
+        (file("xa", "2024-01-15"), set()),  # another branch, format, day than the one that was there
+        (file("xb", "2024-01-15", format="excel"), set()),
+        (file("xb", "2024-01-18"), set()),
+        (file("xa", "2023-12-30", verdict="rejected"), set()),
+        (file("xb", "2023-06-01"), {2022, 2023}),  # 22
+        (file("xb", "2022-06-01"), {2022}),
+    ]
+    rows = [
+        row(6, "2023-05-01", "2023-05-02", "2023-05-03"),
+        row(8, "2021-05-01", "2021-05-02", "2024-05-03"),
+        row(9, "2023-12-31", "2024-01-01", "2024-01-02"),
+        row(9, "2023-12-31", "2024-01-01", "2024-01-03"),
+        row(10, "", "2023-12-31", "2024-01-02"),
+        row(11, "2021-12-31", "2022-12-31", "2023-01-02"),
+        row(12, "2021-12-31", "", ""),
+    ]
+    warehouse = closed_world([*before, *(made for made, _ in late)], rows, last_file=len(before))
+    expected = sorted(
+        (year, number, made.branch, f"{made.branch}/file {number}", made.date)
+        for number, (made, years) in enumerate(late, start=len(before) + 1)
+        for year in years
+    )
+    assert warehouse.rows("SELECT * FROM marts.closed_year_file ORDER BY year, file_id") == expected
+    assert warehouse.rows("SELECT year, late_files FROM kpi.closed_year ORDER BY year") == [
+        (year, sum(line[0] == year for line in expected)) for year in CLOSED_YEARS
+    ]
+    # a year that was closed later knows fewer late files
+    warehouse.con.execute("UPDATE reference.closed_year SET last_file_id = 21 WHERE year = 2022")
+    close_again(warehouse)
+    assert warehouse.rows("SELECT file_id FROM marts.closed_year_file WHERE year = 2022 ORDER BY file_id") == [
+        (22,), (23,)
+    ]  # fmt: skip
+
+
+def test_why_a_closed_year_can_be_restated() -> None:
+    warehouse = closed_world([File("xa", day("2023-03-13"))], [], last_file=1)
+    warehouse.con.execute(
+        "INSERT INTO reference.changed_ingredient VALUES (2023, 'sql/b'), (2023, 'sql/a'), (2023, 'sql/c'), (2021, 'd')"
+    )
+    close_again(warehouse)
+    assert warehouse.rows("SELECT * FROM kpi.closed_year ORDER BY year") == [
+        (2022, dt.datetime(2024, 3, 1, 12), "me", "a run", 0, []),
+        (2023, dt.datetime(2024, 3, 1, 12), "me", "a run", 0, ["sql/a", "sql/b", "sql/c"]),
+    ]
+
+
+SCOPE = {
+    "total": "('total', '', '', '', '', '')",
+    "pair": "('organisation', 'X', 'Y', '', '', '')",
+    "lane": "('lane', 'X', 'X', 'xa', 'xb', '')",
+    "branch": "('branch', '', '', '', '', 'xa')",
+    "gone": "('branch', '', '', '', '', 'zz')",
+}
+OF = "(dimension, supplying_organisation, pickup_organisation, supplying_branch, pickup_branch, branch)"
+FROZEN = "UPDATE reference.frozen_figure SET value ="
+MARCH = "WHERE kpi = 'deliveries_total' AND year = 2023 AND month = 3 AND"
+
+
+@pytest.mark.parametrize(
+    ("what", "done", "expected"),
+    [
+        ("nothing", "", []),
+        *(
+            (f"one more: {name}", f"{FROZEN} value - 1 {MARCH} {OF} = {SCOPE[name]}", [(name, 3, count - 1, count)])
+            for name, count in (("total", 11), ("pair", 3), ("lane", 5), ("branch", 3))
+        ),
+        ("what is no difference", f"{FROZEN} value + 1e-10 {MARCH} dimension = 'total'", []),
+        ("hardly a difference", f"{FROZEN} value + 1e-8 {MARCH} dimension = 'total'", [("total", 3, 11 + 1e-8, 11)]),
+        ("no figure then", f"{FROZEN} NULL {MARCH} dimension = 'total'", [("total", 3, None, 11)]),
+        (
+            "not there then",
+            f"DELETE FROM reference.frozen_figure {MARCH} dimension = 'total'",
+            [("total", 3, None, 11)],
+        ),
+        (
+            "not there then, and nothing to tell",
+            "DELETE FROM reference.frozen_figure WHERE month = 4 AND coalesce(value, 0) = 0",
+            [],
+        ),
+        (
+            "not there any more",
+            "INSERT INTO reference.frozen_figure SELECT * REPLACE ('zz' AS branch) "
+            f"FROM reference.frozen_figure {MARCH} {OF} = {SCOPE['branch']}",
+            [("gone", 3, 3, None)],
+        ),
+        (
+            "nothing then, and not there any more",
+            "INSERT INTO reference.frozen_figure SELECT * REPLACE ('zz' AS branch, 0 AS value) "
+            f"FROM reference.frozen_figure {MARCH} {OF} = {SCOPE['branch']}",
+            [("gone", 3, 0, None)],
+        ),
+    ],
+)
+def test_a_figure_that_is_computed_differently_is_a_restatement(
+    what: str, done: str, expected: list[tuple[str, int, float | None, float | None]]
+) -> None:
+    under_way = Row(1, "under way", "1", "01", "T", "2023-03-13 12:00", "2023-03-13 12:00")
+    rows = [*deliveries({"xa>xb": 5, "xb>xa": 2, "xa>ya": 3, "ya>xa": 1}), under_way]
+    files = [File("network", day("2023-03-13"), format="koha_csv"), File("xa", day("2023-04-01"))]
+    warehouse = closed_world(files, rows, last_file=1)
+    # what is under way on the day of the run is frozen of no year
+    warehouse.con.execute(
+        f"INSERT INTO reference.frozen_figure SELECT {history.FIGURES}, value FROM kpi.value "
+        "WHERE year = 2023 AND kpi NOT IN ('in_transit', 'overdue');"
+        "INSERT INTO reference.changed_ingredient VALUES (2023, 'sql/a');" + done
+    )
+    close_again(warehouse)
+    assert warehouse.figure("in_transit", 2023) == warehouse.figure("overdue", 2023) == 1
+    found = warehouse.rows(
+        f"SELECT {history.FIGURES}, frozen, computed, difference, late_files, changed_rules FROM kpi.restatement"
+    )
+    assert [
+        (kpi, year, month, repr((*scope,)), frozen, computed, difference, late, rules)
+        for kpi, year, month, *scope, frozen, computed, difference, late, rules in found
+    ] == [
+        ("deliveries_total", 2023, month, SCOPE[name], frozen, computed,
+         None if None in (frozen, computed) else pytest.approx(computed - frozen), 1, ["sql/a"])
+        for name, month, frozen, computed in expected
+    ]  # fmt: skip

@@ -280,6 +280,7 @@ class Leg:
     item: str | None
     closed: dt.datetime | None
     reason: str | None
+    requested: dt.datetime | None
     evidence: tuple[int | None, ...]  # file and row of the supplier's side, then of the pick-up branch's
 
 
@@ -463,6 +464,7 @@ class Naive:
             item=(sender.row.item or authority.row.item) or None,
             closed=closed,
             reason=reason or None,
+            requested=requested,
             evidence=tuple(
                 value
                 for side in (sending, receiving)
@@ -510,6 +512,7 @@ class Naive:
         """The state of every expected export."""
         found = {}
         formats = {"koha_csv"}
+        first = min((f.date for _, f in self._read() if f.date), default=dt.date.max)
         for date in self.calendar():
             for p in self.world.periods:
                 in_period = (p.opened_on or dt.date.min) <= date <= (p.closed_on or dt.date.max)
@@ -522,20 +525,19 @@ class Naive:
                     is_late = min(usable).date() > date + self.world.parameters.export_late_after_days * DAY
                     found[p.branch, date] = "late" if is_late else "received"
                 else:
-                    found[p.branch, date] = "rejected" if files else "missing"
+                    found[p.branch, date] = "rejected" if files else "not_begun" if date < first else "missing"
         return found
 
     def values(self) -> dict[tuple[Any, ...], tuple[float | None, float | None]]:
         """(kpi, year, month, dimension, its five parts) → value and completeness."""
         found: dict[tuple[Any, ...], tuple[float | None, float | None]] = {}
         feed = self.feed()
-        yesterday = self.world.as_of - DAY
-        years = {f.date.year for i, f in self._read() if i in self.active and f.date}
-        years |= {leg.received.year for leg in self.legs if leg.received and leg.state == "delivered"}
+        years = self._years()
+        current = self.current()
         organisations = list(dict.fromkeys(p.organisation for p in self.world.periods))
         for year in years:
             for month in range(13):
-                is_current = yesterday.year == year and month in (0, yesterday.month)
+                is_current = current.year == year and month in (0, current.month)
                 legs = [leg for leg in self.legs if self._counts_in(leg, year, month)]
                 expected = [
                     (branch, state in ("received", "late"))
@@ -584,11 +586,121 @@ class Naive:
                             put("lane", parts, self._figures(mine, is_current), complete([a, b]))
         return found
 
+    def _years(self) -> set[int]:
+        years = {f.date.year for i, f in self._read() if i in self.active and f.date}
+        return years | {leg.received.year for leg in self.legs if leg.received and leg.state == "delivered"}
+
+    def current(self) -> dt.date:
+        """The day before the run, or the last day before it of a year that there are exports of."""
+        day = self.world.as_of - DAY
+        before = [year for year in self._years() if year < day.year]
+        return dt.date(max(before), 12, 31) if before and day.year not in self._years() else day
+
+    def search_items(self) -> set[tuple[Any, ...]]:
+        """(branch, task, the leg's key, since, days waiting, export that should tell it, its state)."""
+        found = set()
+        feed = self.feed()
+        for leg in self.legs:
+            since = {"in_transit": leg.shipped, "requested": leg.requested, "unconfirmed": leg.unconfirmed}.get(
+                leg.state
+            )
+            if since is None or not leg.supplier:
+                continue
+            days = self.waiting(since.date(), [leg.supplier, leg.pickup])
+            exports: list[tuple[dt.date | None, str | None]] = [(None, None)]
+            limit = self.world.parameters
+            tasks = []
+            if leg.state == "unconfirmed":
+                later = [date for branch, date in feed if branch == leg.pickup and date >= since.date()]
+                if later:
+                    exports = [(min(later), feed[leg.pickup, min(later)])]
+                is_there = exports[0][1] in ("received", "late")
+                tasks = [(leg.pickup, "register_receipt" if is_there else "deliver_export")]
+            elif leg.state == "in_transit" and days > limit.overdue_after_transport_days:
+                tasks = [(leg.supplier, "find_at_supplier"), (leg.pickup, "find_at_pickup")]
+            elif leg.state == "requested" and days > limit.unsent_after_transport_days:
+                tasks = [(leg.supplier, "send")]
+            for branch, task in tasks:
+                key = (leg.organisation, leg.number, leg.supplier)
+                found.add((branch, task, *key, since.date(), days, *exports[0]))
+        return found
+
+    def waiting(self, since: dt.date, ends: list[str]) -> int:
+        """The transport days after a day, up to that of the run, on which both ends were open."""
+        first = self.first_day()
+        step = 1 if since <= self.world.as_of else -1
+        between = [min(since, self.world.as_of) + i * DAY for i in range(1, abs((self.world.as_of - since).days) + 1)]
+        return step * sum(
+            date >= first and is_working_day(date) and (step < 0 or all(self.is_open(end, date) for end in ends))
+            for date in between
+        )
+
+    def first_day(self) -> dt.date:
+        """1 January of the first year of which anything is known but requests: where counting days begins."""
+        years = [f.date.year for f in self.world.files if f.date] + [self.world.as_of.year]
+        years += [moment.year for row in self.world.rows for moment in (at(row.shipped), at(row.received)) if moment]
+        return dt.date(min(years), 1, 1)
+
+    def lanes(self, values: dict[tuple[Any, ...], tuple[float | None, float | None]]) -> dict[tuple[Any, ...], Any]:
+        """(year, month, supplying, pick-up branch) → the lane's figures, what is open, and its trend."""
+        found = {}
+        periods = {key[1:3] for key in values}
+        longest = self.world.parameters.overdue_after_transport_days
+
+        def passed(year: int, month: int) -> int:
+            first = dt.date(year, month or 1, 1)
+            dates = [first + i * DAY for i in range(366)]
+            return sum(
+                date < self.world.as_of and date.year == year and month in (0, date.month) and is_working_day(date)
+                for date in dates
+                if date.year == year
+            )
+
+        for year, month in periods:
+            before = None
+            if (year - 1, month) in periods and passed(year - 1, month):
+                before = (year - 1, month)
+            elif month and (year, month - 1) in periods and month > 1 and passed(year, month - 1):
+                before = (year, month - 1)
+            elif month == 1 and (year - 1, 12) in periods and passed(year - 1, 12):
+                before = (year - 1, 12)
+            if not passed(year, month):
+                before = None
+            for a in self.branches:
+                for b in self.branches:
+                    if a == b:
+                        continue
+                    scope = ("lane", self.organisation[a], self.organisation[b], a, b, "")
+
+                    def value(kpi: str, period: tuple[int, int] | None, scope: tuple[str, ...] = scope) -> float | None:
+                        return values[(kpi, *period, *scope)][0] if period else None
+
+                    names = ["transit_transport_days_median", "transit_transport_days_p90",
+                             "transit_calendar_days_median", "transit_calendar_days_p90",
+                             "within_transit_norm_pct"]  # fmt: skip
+                    now, then = value("deliveries_total", (year, month)), value("deliveries_total", before)
+                    still = [
+                        leg
+                        for leg in self.legs
+                        if leg.state == "in_transit" and (leg.supplier, leg.pickup) == (a, b)
+                        if leg.shipped and leg.shipped.year == year and month in (0, leg.shipped.month)
+                    ]
+                    change = None
+                    if before and then and now is not None:
+                        change = 100 * (now / passed(year, month)) / (then / passed(*before)) - 100
+                    found[year, month, a, b] = (
+                        now, *(value(name, (year, month)) for name in names), len(still),
+                        sum(leg.so_far is not None and leg.so_far > longest for leg in still),
+                        values["deliveries_total", year, month, *scope][1], *(before or (None, None)), then,
+                        value(names[0], before), value(names[4], before), change,
+                    )  # fmt: skip
+        return found
+
     def _counts_in(self, leg: Leg, year: int, month: int) -> bool:
         moments = {
             "delivered": leg.received,
             "unconfirmed": leg.unconfirmed,
-            "in_transit": self.world.as_of - DAY,
+            "in_transit": self.current(),
         }
         moment = moments.get(leg.state)
         return moment is not None and moment.year == year and month in (0, moment.month)
@@ -630,6 +742,7 @@ LEG_COLUMNS = (
     "pickup_organisation, reservation_id, supplying_branch, pickup_branch, supplying_organisation, state, shipped_at, "
     "received_at, unconfirmed_received_at, is_unannounced, is_not_collected, transit_calendar_days, "
     "transit_transport_days, fill_days, in_transit_transport_days, item_barcode, closed_at, close_reason, "
+    "requested_at, "
     "supplier_file_id, supplier_row, pickup_file_id, pickup_row"
 )
 
@@ -656,6 +769,13 @@ def assert_same(warehouse: Warehouse, naive: Naive) -> None:
     overdue = sum(leg.so_far is not None and leg.so_far > longest for leg in in_transit)
     counted = "SELECT count(*), count(*) FILTER (is_overdue) FROM marts.under_way"
     assert warehouse.rows(counted) == [(len(in_transit), overdue)]
+
+    listed = warehouse.rows(
+        "SELECT branch, task, pickup_organisation, reservation_id, supplying_branch, since, waiting_transport_days, "
+        "told_by_export_of, told_by_export_state FROM marts.search_item"
+    )
+    assert set(listed) == naive.search_items()
+    assert len(listed) == len(set(listed))
 
     held = warehouse.rows("SELECT file_id, row, rule FROM quality.quarantined_row WHERE stage = 'reference'")
     assert {(file_id, row): rule for file_id, row, rule in held} == naive.held
@@ -693,10 +813,23 @@ def assert_same(warehouse: Warehouse, naive: Naive) -> None:
         "pickup_branch, branch, value, completeness FROM kpi.value"
     )
     computed = {row[:9]: rounded(row[9:]) for row in values}
-    counted = {key: rounded(map_float(value)) for key, value in naive.values().items()}
+    naive_values = naive.values()
+    counted = {key: rounded(map_float(value)) for key, value in naive_values.items()}
     assert computed.keys() == counted.keys()
     assert {key: value for key, value in computed.items() if value != counted[key]} == {}
     assert len(values) == len(counted)
+
+    by_lane = warehouse.rows(
+        "SELECT year, month, supplying_branch, pickup_branch, delivered, transit_transport_days_median, "
+        "transit_transport_days_p90, transit_calendar_days_median, transit_calendar_days_p90, within_transit_norm_pct, "
+        "still_in_transit, still_overdue, completeness, compared_year, compared_month, delivered_before, "
+        "transit_transport_days_median_before, within_transit_norm_pct_before, delivered_change_pct FROM kpi.lane"
+    )
+    expected_lanes = naive.lanes(naive_values)
+    assert len(by_lane) == len(expected_lanes)
+    assert {row[:4]: rounded(map_float(row[4:])) for row in by_lane} == {
+        key: rounded(map_float(lane)) for key, lane in expected_lanes.items()
+    }
 
 
 def map_float(values: Iterable[float | None]) -> list[float | None]:
@@ -806,6 +939,10 @@ STATES: dict[str, tuple[list[Row], dict[tuple[str, str], str]]] = {
         {("X", "xb"): "delivered"},
     ),
     "from the own shelf": ([says("xa", "xa>xa", "O", "09:00", "", RECEIVED)], {("X", "xa"): "local"}),
+    "from the own shelf, told twice": (
+        [says("xa", "xa>xa", "A", "08:00"), says("xa", "xa>xa", "O", "09:00", "", RECEIVED)],
+        {("X", "xa"): "local"},
+    ),
     "another supplier took over": (
         [
             says("xb", "xb>xa", "A", "08:00"),
@@ -1173,6 +1310,56 @@ def test_under_way_and_overdue_on_the_day_of_the_run() -> None:
     assert_same(Warehouse(world), Naive(world))
 
 
+LISTED = "SELECT task, branch, waiting_transport_days FROM marts.search_item ORDER BY ALL"
+
+
+def test_closing_days_at_either_end_do_not_count() -> None:
+    """Sent on Friday 24 March; Easter Monday, 10 April, is no transport day either."""
+    sent = [Row(1, "1", "1", "01", "T", "2023-03-24 16:00", "2023-03-24 16:00")]
+    closed = [period("xb", "01", closed="2023-03-27"), period("xb", "01", opened="2023-04-03")]
+    for periods, as_of, days in [
+        (PLAIN, "2023-03-31", 0), (PLAIN, "2023-04-01", 0), (PLAIN, "2023-04-03", 6), (PLAIN, "2023-04-11", 11),
+        ([PLAIN[0], *closed], "2023-04-03", 0), ([PLAIN[0], *closed], "2023-04-06", 0),
+        ([PLAIN[0], *closed], "2023-04-07", 6), ([PLAIN[0], *closed], "2023-04-11", 7),
+    ]:  # fmt: skip
+        world = World(periods, day(as_of), [File("xa", day("2023-03-24"))], sent)
+        warehouse = Warehouse(world)
+        expected = [("find_at_pickup", "xb", days), ("find_at_supplier", "xa", days)] if days else []
+        assert warehouse.rows(LISTED) == expected, (as_of, days)
+        assert_same(warehouse, Naive(world))
+
+
+def test_what_arrives_leaves_the_search_lists() -> None:
+    """Night after night: asked for, sent, received by the supplier's word, received, and undone again."""
+    files = [File("xa", day("2023-03-01")), File("xa", day("2023-03-13")), File("xa", day("2023-03-28")),
+             File("xb", day("2023-03-29")), File("xb", day("2023-03-30"))]  # fmt: skip
+    rows = [
+        Row(1, "1", "1", "01", "A", "2023-03-01 09:00", requested="2023-03-01 08:00"),
+        Row(2, "1", "1", "01", "T", "2023-03-13 09:00", "2023-03-13 09:00", requested="2023-03-01 08:00"),
+        Row(3, "1", "1", "01", "O", "2023-03-28 09:00", "2023-03-13 09:00", "2023-03-27 10:00",
+            requested="2023-03-01 08:00"),
+        Row(4, "1", "1", "01", "O", "2023-03-29 09:00", "2023-03-13 09:00", "2023-03-27 10:00",
+            requested="2023-03-01 08:00"),
+        Row(5, "1", "1", "01", "T", "2023-03-30 09:00", "2023-03-13 09:00", requested="2023-03-01 08:00"),
+    ]  # fmt: skip
+    for told, as_of, expected in [
+        (1, "2023-03-08", []), (1, "2023-03-09", [("send", "xa", 6)]),
+        (2, "2023-03-20", []), (2, "2023-03-21", [("find_at_pickup", "xb", 6), ("find_at_supplier", "xa", 6)]),
+        (3, "2023-03-29", [("deliver_export", "xb", 2)]),
+        (4, "2023-03-30", []),
+        (5, "2023-03-31", [("deliver_export", "xb", 4)]),
+    ]:  # fmt: skip
+        world = World(PLAIN, day(as_of), files[:told], rows[:told])
+        warehouse = Warehouse(world)
+        assert warehouse.rows(LISTED) == expected, as_of
+        assert_same(warehouse, Naive(world))
+    # the export of that day is there, and does not tell the receipt
+    world = World(PLAIN, day("2023-03-31"), [*files[:3], File("xb", day("2023-03-27"))], rows[:3])
+    warehouse = Warehouse(world)
+    assert warehouse.rows(LISTED) == [("register_receipt", "xb", 4)]
+    assert_same(warehouse, Naive(world))
+
+
 # ---------------------------------------------------------------------------------------------- the feed
 
 
@@ -1208,6 +1395,51 @@ def test_the_feed_of_every_branch_and_day() -> None:
     lane = "supplying_branch = 'xa' AND pickup_branch = 'ya'"
     assert warehouse.rows(completeness + lane)[0][0] == pytest.approx(5 / 14)
     assert_same(warehouse, Naive(world))
+
+
+def test_nobody_is_asked_for_exports_of_before_the_first_one_of_the_network() -> None:
+    files = [
+        File("xa", day("2023-06-12"), verdict="rejected"),
+        File("xa", day("2023-06-14")),
+        File("xb", day("2023-06-16")),
+        File("xa", None, verdict="rejected"),
+    ]
+    world = World(PLAIN, day("2023-06-17"), files)
+    warehouse = Warehouse(world)
+    feed = "SELECT state, count(*), min(export_date) FROM marts.feed_day WHERE state <> 'not_begun' AND branch = "
+    first = dt.date(2023, 6, 14)
+    assert warehouse.rows(f"{feed} 'xa' GROUP BY state ORDER BY state DESC") == [
+        ("rejected", 1, first - 2 * DAY), ("received", 1, first), ("missing", 2, first + DAY),
+    ]  # fmt: skip
+    assert warehouse.rows(f"{feed} 'xb' GROUP BY state ORDER BY state DESC") == [
+        ("received", 1, first + 2 * DAY), ("missing", 2, first),
+    ]  # fmt: skip
+    assert warehouse.rows(f"{feed} 'ya' GROUP BY state") == [("missing", 3, first)], "it never delivered"
+    assert_same(warehouse, Naive(world))
+
+
+@pytest.mark.parametrize(
+    ("as_of", "shown"),
+    [
+        ("2023-06-01", {(2023, 0), (2023, 5)}),
+        ("2024-01-01", {(2023, 0), (2023, 12)}),
+        ("2024-01-02", {(2023, 0), (2023, 12)}),
+        ("2024-11-01", {(2023, 0), (2023, 12)}),
+        ("2021-07-01", set()),
+    ],
+)
+def test_what_is_under_way_now_is_always_shown(as_of: str, shown: set[tuple[int, int]]) -> None:
+    """Also in the first days of a year, and long after the last export; not in a year that was then to come."""
+    rows = [Row(1, "on its way", "1", "01", "T", "2023-03-13 12:00", "2023-03-13 12:00")]
+    world = World(PLAIN, day(as_of), [File("xa", day("2023-03-13")), File("xa", day("2022-03-14"))], rows)
+    warehouse = Warehouse(world)
+    for kpi in ("in_transit", "overdue"):
+        query = f"SELECT year, month FROM kpi.value WHERE kpi = '{kpi}' AND dimension = 'total'"
+        assert set(warehouse.rows(query)) == shown
+        for year, month in shown:
+            assert warehouse.figure(kpi, year, month) == 1
+    if shown:
+        assert_same(warehouse, Naive(world))
 
 
 def test_an_export_that_arrives_after_midnight_is_late_by_the_local_clock() -> None:

@@ -23,21 +23,8 @@ from pendel import bronze, building, purging
 from pendel.places import Busy, Places
 from pendel.reference import read_reference
 from pendel.simulate import simulate
-from tests.pipeline import night, places_in
+from tests.pipeline import AS_OF, BRANCHES, PUBLISHED, night, places_in
 from tests.test_simulate import write_reference
-
-AS_OF = dt.date(2024, 5, 10)
-
-# Two organisations, three formats, a branch that moves and changes its code; six weeks, so that a night takes a second.
-BRANCHES = """\
-branch,name,organisation,municipality,ils_code,export_format,opened_on,closed_on
-aa,A one,X,,0060,fmb_csv,2024-03-18,2024-04-27
-ab,A two,X,,060,fmb_csv,2024-03-18,2024-03-30
-ab,A two again,X,,061,dnb_tsv,2024-04-15,2024-04-27
-ba,B one,Y,,60,dnb_tsv,2024-03-18,2024-04-27
-bb,B two,Y,,7,excel,2024-03-18,2024-04-27
-"""
-PUBLISHED = "year,kpi,value,source\n2024,deliveries_total,241,none\n2024,deliveries_between_organisations,101,none\n"
 
 FIGURES = {
     "kpi.value": "* EXCLUDE (value, completeness), round(value, 9) AS value, round(completeness, 9) AS completeness",
@@ -286,6 +273,34 @@ def test_a_continued_warehouse_is_the_one_that_is_built_afresh(
     assert len(continued) >= 4
     years = {row[1] for row in found["kpi.value"]}
     assert len(years) == 2
+
+
+def test_the_figures_of_now_move_on_to_the_new_year(
+    turn_of_the_year: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until an export of the new year comes they stand under the old one, renewed from day to day."""
+    places = turn_of_the_year.install(tmp_path)
+    files = turn_of_the_year.shuffled(1)
+    is_old = {path: "2023" in path.name for path in files}
+    continued = []
+    renew = building._renew
+    monkeypatch.setattr(building, "_renew", lambda *given: continued.append(given) or renew(*given))
+    shown = []
+    for day, delivered in (
+        ("2023-12-30", [path for path in files if is_old[path]]), ("2024-01-02", []), ("2024-01-12", []),
+        ("2024-01-13", [path for path in files if not is_old[path]]), ("2024-01-02", []),
+    ):  # fmt: skip
+        turn_of_the_year.deliver(places, delivered)
+        night(places, dt.date.fromisoformat(day))
+        with duckdb.connect(str(places.published), read_only=True) as con:
+            found = contents(con)
+            shown.append(con.execute("SELECT year, month FROM kpi.value WHERE kpi = 'overdue' AND dimension = 'total' "
+                                     "ORDER BY month").fetchall())  # fmt: skip
+        run = bronze.Run.start(dt.date.fromisoformat(day))
+        with building.built(places, read_reference(places.reference), run, afresh=True) as build:
+            assert found == contents(build.con), day
+    assert shown == [[(2023, 0), (2023, 12)]] * 3 + [[(2024, 0), (2024, 1)]] * 2
+    assert len(continued) >= 3
 
 
 CHANGES: dict[str, Callable[[Places], None]] = {

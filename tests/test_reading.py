@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import xlsxwriter
 
-from pendel import reading
+from pendel import contracts, reading
 from pendel.contracts import columns, rejections
 from pendel.places import UserError
 from pendel.reference import BranchPeriod, Parameters, Reference
@@ -768,3 +768,17 @@ def test_comments_and_readers_are_not_kept(tmp_path: Path) -> None:
 def test_equal_rows_of_a_network_export_are_set_aside(tmp_path: Path) -> None:
     delivery, rows = koha(tmp_path, koha_row(1), koha_row(1), koha_row(2), end="x\ny,z\n")
     assert (delivery.rows_read, delivery.rows_duplicate, delivery.broken_rows, len(rows)) == (5, 1, [5, 6], 2)
+
+
+def test_a_format_that_is_none_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "exports").mkdir()
+    (tmp_path / "exports" / "mine.yaml").write_text("format: mine\ncolour: blue\n", encoding="utf-8")
+    monkeypatch.setattr(contracts, "EXPECTATIONS", tmp_path)
+    contracts.export_formats.cache_clear()
+    try:
+        with pytest.raises(
+            UserError, match=r"mine\.yaml is no export format: unknown: colour; missing: close_reasons,"
+        ):
+            contracts.export_formats()
+    finally:
+        contracts.export_formats.cache_clear()

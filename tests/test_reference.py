@@ -14,6 +14,7 @@ from tests.pipeline import night, places_in
 from tests.test_simulate import BRANCHES, ORGANISATIONS, write_reference
 
 HEADER = BRANCHES.splitlines()[0]
+TWO = "aa,A,X,,1,fmb_csv,,2024-01-31,,,,\nbb,B,X,,2,fmb_csv,,,,,,\n"
 
 
 @pytest.mark.parametrize(
@@ -23,12 +24,19 @@ HEADER = BRANCHES.splitlines()[0]
         ("branches.csv", BRANCHES.replace(",", ";"), "semicolons"),
         ("branches.csv", f"{HEADER}\naa,A,X,,,fmb_csv,,,,,,\n", "line 2: ils_code is empty"),
         ("branches.csv", f"{HEADER}\naa,A,Q,,1,fmb_csv,,,,,,\n", "organisation Q, which is not in organisations.csv"),
-        ("branches.csv", f"{HEADER}\naa,A,X,,1,fmb_csv,30-03-2024,,,,,\n", "line 2: .*Dates are written 2023-12-31"),
+        (
+            "branches.csv",
+            f"{HEADER}\naa,A,X,,1,fmb_csv,30-03-2024,,,,,\n",
+            "line 2: opened_on cannot be read: 30-03-2024. Dates",
+        ),
+        ("branches.csv", f"{HEADER}\naa,A,X,,1,fmb_csv,,,52N,,,\n", "line 2: latitude cannot be read: 52N. Dates"),
         ("branches.csv", f"{HEADER}\nnetwork,A,X,,1,fmb_csv,,,,,,\n", "cannot be called 'network'"),
         ("branches.csv", f"{HEADER}\na,A,X,,1,fmb_csv,,,,,,\na,A,Y,,2,fmb_csv,,,,,,\n", "under two organisations"),
+        ("branches.csv", f"{HEADER}\naa,A,X,,1,fmb,,,,,,\n", "line 2: there is no export format fmb. .*fmb_csv"),
+        ("branches.csv", f"{HEADER}\naa,A,X,,1,excel,2024-02-01,2024-01-31,,,,\n", "line 2: .* closes before it opens"),
         ("published_figures.csv", "year,kpi,value,source\n2023,deliveries_total,1.234,x\n", "line 2: write the year"),
         ("parameters.yaml", "transit_norm: 2\n", "unknown parameter: transit_norm"),
-        ("parameters.yaml", "a: [\n", "no readable YAML"),
+        ("parameters.yaml", "a: 1\nb: [\n", "no readable YAML: look at line 3"),
     ],
 )
 def test_a_mistake_is_told(tmp_path: Path, file: str, content: str, message: str) -> None:
@@ -37,6 +45,13 @@ def test_a_mistake_is_told(tmp_path: Path, file: str, content: str, message: str
     with pytest.raises(UserError, match=message) as raised:
         read_reference(reference)
     assert file in str(raised.value)
+
+
+def test_periods_that_follow_each_other(tmp_path: Path) -> None:
+    reference = write_reference(tmp_path)
+    later = "aa,A,X,,1,excel,2024-02-01,2024-02-01,,,,\naa,A,X,,1,excel,2024-02-02,,,,,\n"
+    (reference / "branches.csv").write_text(f"{HEADER}\n{TWO}{later}", encoding="utf-8")
+    assert [period.branch for period in read_reference(reference).branches] == ["aa", "bb", "aa", "aa"]
 
 
 def test_another_encoding_is_told(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ from pendel import bronze, figures, reading
 from pendel.places import Damaged, Places, UserError
 from pendel.reference import read_reference
 from pendel.simulate import simulate
-from tests.pipeline import night, places_in
+from tests.pipeline import AS_OF, BRANCHES, PUBLISHED, night, places_in
 from tests.test_cli import Pendel, at, pendel  # noqa: F401
-from tests.test_properties import AS_OF, BRANCHES, PUBLISHED, Network
+from tests.test_properties import Network
 from tests.test_simulate import write_reference
 
 
@@ -306,7 +307,8 @@ def test_a_damaged_warehouse_is_said_to_be_so_and_built_again(places: Places, pe
 
 LIMITED = """
     import datetime, resource, sys
-    from pathlib import Path
+    from contextlib import contextmanager
+from pathlib import Path
     from pendel.places import Places, UserError
     from tests.pipeline import night
     raw, reference, warehouse, most = sys.argv[1:]
@@ -467,6 +469,48 @@ def test_what_does_not_fit_in_memory_stays_in_the_warehouses_folder(network: Net
     places.warehouse.mkdir()
     with bronze._workshop(places) as con:
         assert con.execute("SELECT current_setting('temp_directory')").fetchone() == (str(places.spill),)
+
+
+READER = """
+    import duckdb, sys
+    con = duckdb.connect(sys.argv[1], read_only=True)
+    print("reads", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def reader(places: Places) -> Iterator[subprocess.Popen[str]]:
+    """Another process that reads bronze until its input ends."""
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(READER), str(places.bronze)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "reads\n"
+        yield process
+
+
+def test_a_run_waits_for_who_reads_the_store(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places, rest = network.after_one_night(tmp_path)
+    network.deliver(places, rest)
+    before = contents(places)
+    with reader(places) as process:
+        monkeypatch.setattr(bronze, "PATIENCE", 0.0)
+        with pytest.raises(UserError, match=r"bronze\.duckdb is being read by another program.*run again"):
+            night(places, AS_OF)
+        assert contents(places) == before
+        monkeypatch.undo()
+        waited = []
+
+        def end(seconds: float) -> None:
+            waited.append(seconds)
+            process.communicate("")
+
+        monkeypatch.setattr(bronze, "sleep", end)
+        night(places, AS_OF)
+    assert len(waited) == 1
+    assert contents(places) != before
 
 
 # ---------------------------------------------------------------------------------------------- the torture itself

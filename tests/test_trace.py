@@ -12,20 +12,21 @@ import shlex
 import shutil
 import statistics
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-from pendel import building, figures, trace
+from pendel import building, contracts, figures, history, trace
 from pendel.places import Busy, Places, UserError
 from pendel.simulate import simulate
 from tests import othernetwork
-from tests.pipeline import night, places_in
+from tests.pipeline import AS_OF, BRANCHES, PUBLISHED, night, places_in
 from tests.test_cli import Pendel, at, pendel  # noqa: F401
 from tests.test_golden import compare
-from tests.test_properties import AS_OF, BRANCHES, PUBLISHED
+from tests.test_models import CODE, PLAIN, File, Row, Warehouse, World, day
 from tests.test_simulate import write_reference
 
 PARTS = ["supplying_organisation", "pickup_organisation", "supplying_branch", "pickup_branch", "branch"]
@@ -91,7 +92,7 @@ def test_every_figure_is_what_its_rows_make(places: Places) -> None:
     seen = Counter[str]()
     with figures.published(places) as con:
         for name, which in (("leg", "<>"), ("feed_day", "=")):
-            sql = next(file.sql for file in trace.sql_files("trace") if file.name == name)
+            sql = contracts.sql_file("trace", name).sql
             # the parameters become columns: all figures in one question
             rows = re.sub(r"\$(\w+)", r"v.\1", re.sub("^ *--.*", "", sql, flags=re.M))
             for kpi, dimension, unit, value, values in con.execute(
@@ -116,7 +117,7 @@ def test_every_figure_is_what_its_rows_make(places: Places) -> None:
 
 def test_the_selection_names_every_figure() -> None:
     """A figure that the selection does not know would be shown without any row."""
-    sql = next(file.sql for file in trace.sql_files("trace") if file.name == "leg")
+    sql = contracts.sql_file("trace", "leg").sql
     for kpi in trace_kpis():
         assert f"'{kpi}'" in sql or kpi == trace.FEED, kpi
 
@@ -342,9 +343,14 @@ def test_bronze_that_is_held(simulated: Places, tmp_path: Path, monkeypatch: pyt
         assert process.stdout.readline() == "open\n"
         with pytest.raises(Busy, match="is held by a run that is busy"):
             trace.files(places, "x")
+        with pytest.raises(Busy, match="is held by a run that is busy"):
+            history.runs(places)
         process.communicate("")
     with pytest.raises(UserError, match="is no file that was taken in"):
         trace.files(places, "niets.csv")
+    places.bronze.write_bytes(b"no store")
+    with pytest.raises(UserError, match="cannot be opened"):
+        history.runs(places)
     places.bronze.unlink()
     with pytest.raises(figures.NoFigures, match="what became of a file is kept in it"):
         trace.files(places, "x")
@@ -375,6 +381,298 @@ def test_ways_to_name_a_file(simulated: Places, monkeypatch: pytest.MonkeyPatch)
         assert found["file"] == file
     with pytest.raises(UserError, match=r"^\d+ files end in \.tsv: ab/.*, …\. Give more of the path\.$"):
         trace.files(simulated, ".tsv")
+
+
+# ---------------------------------------------------------------------------------------------- on small tables
+
+
+def said(file: int, number: str, way: str, status: str, *when: str, **more: str) -> Row:
+    """`when`: changed, sent, received, as a day and time of March."""
+    supplier, pickup = way.split(">")
+    changed, sent, received = (f"2023-03-{moment}" if moment else "" for moment in (*when, "", "")[:3])
+    return Row(file, number, CODE.get(supplier, supplier), CODE[pickup], status, changed, sent, received, **more)
+
+
+XA, XB, YA, OLD, NEW, NETWORK, REJECTED, LATER = range(1, 9)
+TOLD_FILES = [
+    File("xa", day("2023-03-09")),
+    File("xb", day("2023-03-09")),
+    File("ya", day("2023-03-09")),
+    File("xa", day("2023-03-10")),
+    File("xa", day("2023-03-10")),
+    File("network", day("2023-03-09"), format="koha_csv"),
+    File("xb", day("2023-03-10"), verdict="rejected"),
+    File("xb", day("2023-03-11")),
+]
+T, A, B, C, D = "09 08:00", "09 09:00", "09 10:00", "09 11:00", "09 12:00"
+TOLD_ROWS = [
+    said(NETWORK, "network", "xb>xa", "O", A, T, B),
+    said(XB, "two sides", "xb>xa", "A", T),
+    said(XB, "two sides", "xb>xa", "T", A, T),
+    said(XA, "two sides", "xb>xa", "T", A, T),
+    said(XA, "two sides", "xb>xa", "O", B, T, B),
+    said(XA, "went on", ">xa", "A", T),
+    said(XB, "went on", "xb>xa", "T", A, T),
+    said(XB, "closes", "xb>xa", "T", A, T),
+    said(XA, "closes", ">xa", "Z", B, reason="5"),
+    said(XA, "closes, but for another organisation", ">xa", "Z", B, reason="5"),
+    said(XB, "closes, but for another organisation", "xb>xa", "T", A, T),
+    said(YA, "closes, but for another organisation", "xb>ya", "T", D, T),
+    said(XA, "no longer closed", ">xa", "Z", T, reason="5"),
+    said(XB, "no longer closed", "xb>xa", "T", A, T),
+    said(XA, "no longer closed", "xb>xa", "T", B, T),
+    said(XA, "received, then closed", "xb>xa", "O", A, T, A),
+    said(XA, "received, then closed", ">xa", "Z", B, reason="5"),
+    said(XB, "closed by its supplier", "xb>xa", "Z", A, reason="6"),
+    said(XA, "closed by its supplier", ">xa", "A", B),
+    said(XA, "nobody yet", ">xa", "A", A),
+    said(XA, "another took over", ">xa", "A", T),
+    said(XA, "another took over", "xb>xa", "T", A, D),
+    said(XA, "another took over", "ya>xa", "O", B, A, B),
+    said(XA, "the one that was sent last", ">xa", "A", T),
+    said(XB, "the one that was sent last", "xb>xa", "T", A, T),
+    said(YA, "the one that was sent last", "ya>xa", "T", A, A),
+    said(XA, "the one that was received last", ">xa", "A", T),
+    said(XB, "the one that was received last", "xb>xa", "T", A, D),
+    said(YA, "the one that was received last", "ya>xa", "O", A, T, A),
+    said(XA, "the one that was received", ">xa", "A", D),
+    said(XA, "the one that was received", "xb>xa", "O", A, T, D),
+    said(YA, "the one that was received", "ya>xa", "T", A, B),
+    said(XA, "the one that was requested last", ">xa", "A", T),
+    said(XB, "the one that was requested last", "xb>xa", "A", T),
+    said(YA, "the one that was requested last", "ya>xa", "A", T, requested="2023-01-03 08:00"),
+    said(XA, "two at once", ">xa", "A", T),
+    said(YA, "two at once", "ya>xa", "T", A, T),
+    said(XB, "two at once", "xb>xa", "T", A, T),
+    said(XA, "unknown", "nobody>xa", "O", B, T, B),
+    said(OLD, "unknown", "nobody>xa", "O", B, T, B),
+    said(OLD, "replaced", "xb>xa", "O", B, T, B),
+    said(NEW, "replaced", "xb>xa", "O", C, T, B),
+    said(LATER, "two sides", "xb>xa", "T", D, A),
+    said(XA, "kept", "xa>xa", "O", B, T, B),
+    said(YA, "forgotten", "xb>ya", "O", B, T, B),
+    said(XA, "closed by name", ">xa", "Z", T, reason="5"),
+    said(XB, "closed by name", "xb>xa", "T", A, T),
+    said(XA, "closed by name", "xb>xa", "Z", B, reason="5"),
+    said(XB, "closes after all", "xb>xa", "T", A, T),
+    said(XA, "closes after all", "xb>xa", "T", B, T),
+    said(XA, "closes after all", ">xa", "Z", C, reason="5"),
+    said(XA, "closes whatever its supplier says", ">xa", "Z", B, reason="5"),
+    said(XB, "closes whatever its supplier says", "xb>xa", "T", D, T),
+]
+HELD = [(XA, 90, "unknown_status"), (OLD, 91, "unknown_status")]
+FATES = """
+1.2 two sides: outvoted, xb>xa delivered 10:00, newer: xa/file 1, 3
+1.3 two sides: counts as pickup, xb>xa delivered 10:00
+1.4 went on: no_supplier, xb>xa in_transit
+1.5 closes: closes, xb>xa cancelled
+1.6 closes, but for another organisation: closes, xb>xa cancelled
+1.7 no longer closed: no_supplier, xb>xa in_transit
+1.8 no longer closed: counts as pickup, xb>xa in_transit
+1.9 received, then closed: counts as pickup, xb>xa delivered 09:00
+1.10 received, then closed: no_supplier, xb>xa delivered 09:00
+1.11 closed by its supplier: no_supplier, xb>xa cancelled
+1.12 nobody yet: counts as pickup, >xa requested
+1.13 another took over: no_supplier, ya>xa delivered 10:00
+1.14 another took over: counts as pickup, xb>xa superseded
+1.15 another took over: counts as pickup, ya>xa delivered 10:00
+1.16 the one that was sent last: no_supplier, ya>xa in_transit
+1.17 the one that was received last: no_supplier, xb>xa in_transit
+1.18 the one that was received: no_supplier, xb>xa delivered 12:00
+1.19 the one that was received: counts as pickup, xb>xa delivered 12:00
+1.20 the one that was requested last: no_supplier, ya>xa requested
+1.21 two at once: no_supplier, xb>xa in_transit
+1.22 unknown: held by unknown_branch
+1.23 kept: counts as both, xa>xa local 10:00
+1.24 closed by name: no_supplier, xb>xa cancelled
+1.25 closed by name: counts as pickup, xb>xa cancelled
+1.26 closes after all: counts as pickup, xb>xa cancelled
+1.27 closes after all: closes, xb>xa cancelled
+1.28 closes whatever its supplier says: closes, xb>xa cancelled
+1.90 None: held by unknown_status
+2.2 two sides: outvoted, xb>xa delivered 10:00, newer: xb/file 8, 2
+2.3 two sides: outvoted, xb>xa delivered 10:00, newer: xb/file 8, 2
+2.4 went on: counts as supplier, xb>xa in_transit
+2.5 closes: counts as supplier, xb>xa cancelled
+2.6 closes, but for another organisation: counts as supplier, xb>xa cancelled
+2.7 no longer closed: counts as supplier, xb>xa in_transit
+2.8 closed by its supplier: counts as supplier, xb>xa cancelled
+2.9 the one that was sent last: counts as supplier, xb>xa in_transit
+2.10 the one that was received last: counts as supplier, xb>xa in_transit
+2.11 the one that was requested last: counts as supplier, xb>xa requested
+2.12 two at once: counts as supplier, xb>xa in_transit
+2.13 closed by name: counts as supplier, xb>xa cancelled
+2.14 closes after all: counts as supplier, xb>xa cancelled
+2.15 closes whatever its supplier says: counts as supplier, xb>xa cancelled
+3.2 closes, but for another organisation: counts as pickup, xb>ya in_transit
+3.3 the one that was sent last: counts as supplier, ya>xa in_transit
+3.4 the one that was received last: counts as supplier, ya>xa unconfirmed
+3.5 the one that was received: counts as supplier, ya>xa in_transit
+3.6 the one that was requested last: counts as supplier, ya>xa requested
+3.7 two at once: counts as supplier, ya>xa in_transit
+3.8 forgotten: rejudged
+4.2 unknown: held by unknown_branch
+4.3 replaced: superseded
+4.91 None: held by unknown_status
+5.2 replaced: counts as pickup, xb>xa delivered 10:00
+6.2 network: counts as both, xb>xa delivered 10:00
+8.2 two sides: counts as supplier, xb>xa delivered 10:00
+"""
+
+
+@pytest.fixture
+def small() -> Iterator[Warehouse]:
+    warehouse = Warehouse(World(PLAIN, day("2023-03-12"), TOLD_FILES, TOLD_ROWS, held=HELD))
+    # as when the register lost a code since: the row is accepted, and nothing rests on it
+    warehouse.con.execute("DELETE FROM staging.told WHERE reservation_id = 'forgotten'")
+    # and as when it learned one: the row was held, whatever it says now
+    for held in ("22 AS row", "4 AS file_id, 3 AS row"):
+        warehouse.con.execute(
+            f"INSERT INTO staging.told SELECT * REPLACE ({held}) FROM staging.told WHERE file_id = 1 AND row = 3"
+        )
+    yield warehouse
+    warehouse.con.close()
+
+
+def fates(warehouse: Warehouse, file: int, row: int = 0) -> list[str]:
+    sql, parameters = trace._statement("row", {"file_id": file, "row": row})
+    found = []
+    for number, about, fate, side, rule, supplier, pickup, state, received, newer, newer_row in warehouse.con.execute(
+        sql, parameters
+    ).fetchall():
+        found.append(
+            f"{file}.{number} {about}: {fate}"
+            + (f" as {side}" if side else "")
+            + (f" by {rule}" if rule else "")
+            + (f", {supplier}>{pickup} {state}" if (supplier, pickup, state) != (None, None, None) else "")
+            + (f" {received:%H:%M}" if received else "")
+            + (f", newer: {newer}, {newer_row}" if (newer, newer_row) != (None, None) else "")
+        )
+    return found
+
+
+def test_what_became_of_each_row(small: Warehouse) -> None:
+    found = [fate for file in range(1, len(TOLD_FILES) + 1) for fate in fates(small, file)]
+    assert found == FATES.strip().splitlines()
+    assert fates(small, XA, 90) == ["1.90 None: held by unknown_status"]
+    assert fates(small, XA, 3) == ["1.3 two sides: counts as pickup, xb>xa delivered 10:00"]
+
+
+def test_what_became_of_each_file(small: Warehouse) -> None:
+    copies = [  # number, branch, format, date, verdict, bytes
+        (11, "xa", "dnb_tsv", "2023-03-09", "skipped", "1"),
+        (12, "xa", "dnb_tsv", "2023-03-09", "skipped", "1"),
+        (13, "ya", "dnb_tsv", "2023-03-09", "skipped", "1"),
+        (14, "xa", "dnb_tsv", "2023-03-20", "read", "14"),
+    ]
+    for number, branch, form, date, verdict, sha in copies:
+        small.con.execute(
+            "INSERT INTO bronze.file SELECT * REPLACE (? AS file_id, ? AS branch, ? AS format, ? AS export_date, "
+            "? AS verdict, ? AS sha256, 'a copy' AS path) FROM bronze.file WHERE file_id = 1",
+            [number, branch, form, date, verdict, sha],
+        )
+        if number < 14:
+            small.con.execute(
+                "INSERT INTO quality.file SELECT * REPLACE (? AS file_id, ? AS state, ? AS branch, 'a copy' AS file) "
+                "FROM quality.file WHERE file_id = 1",
+                [number, verdict, branch],
+            )
+    # as when the store was made again: a file of another run bears the number
+    small.con.execute("UPDATE quality.file SET run_id = 'another' WHERE file_id = 3")
+    # neither another branch, nor another format or day is what replaced it; nor is a file that does not count
+    for number, change in (
+        (21, "'yb' AS branch, 'y' AS file"), (22, "'excel' AS format, 'f' AS file"),
+        (23, "DATE '2023-03-30' AS export_date, 'd' AS file"), (24, "'superseded' AS state, 's' AS file"),
+    ):  # fmt: skip
+        small.con.execute(
+            f"INSERT INTO quality.file SELECT * REPLACE ({number} AS file_id, {change}) FROM quality.file "
+            f"WHERE file_id = {NEW}"
+        )
+    result = small.con.execute(trace._statement("file", {})[0])
+    names = [column[0] for column in result.description or []]
+    found = [dict(zip(names, line, strict=True)) for line in result.fetchall()]
+    counts = ("rows_read", "rows_accepted", "rows_quarantined", "rows_duplicate", "rows_other")
+    told = {
+        item["file_id"]: (item["state"], item["reason"], *(item[name] for name in counts), item["replaced_by"])
+        for item in found
+    }
+    assert list(told) == [14, 13, 12, 11, 8, 7, 6, 5, 4, 3, 2, 1]
+    assert told == {
+        1: ("partly_accepted", None, 28, 26, 2, 0, 0, None),
+        2: ("accepted", None, 14, 14, 0, 0, 0, None),
+        3: ("unpublished", None, 7, 7, 0, 0, 0, None),
+        4: ("superseded", None, 3, 1, 2, 0, 0, "xa/file 5"),
+        5: ("accepted", None, 1, 1, 0, 0, 0, None),
+        6: ("accepted", None, 1, 1, 0, 0, 0, None),
+        7: ("rejected", "broken_archive", 0, 0, 0, 0, 0, None),
+        8: ("accepted", None, 1, 1, 0, 0, 0, None),
+        11: ("skipped", None, 28, 26, 2, 0, 0, "xa/file 1"),
+        12: ("skipped", None, 28, 26, 2, 0, 0, "xa/file 1"),
+        13: ("skipped", None, 28, 26, 2, 0, 0, None),
+        14: ("unpublished", None, 28, 27, 1, 0, 0, None),
+    }
+    first = found[-1]
+    names = ["path_key", "file", "branch", "format", "export_date", "arrived_at", "detail"]
+    assert [first[name] for name in names] == [
+        "1", "xa/file 1", "xa", "dnb_tsv", dt.date(2023, 3, 9), dt.datetime(2023, 3, 9, 20), "{}",
+    ]  # fmt: skip
+
+
+def test_what_a_figure_rests_on() -> None:
+    """Every column of one leg, and the part that each leg is listed under, in their order."""
+    monday, tuesday, friday = (dt.datetime(2023, 3, date, 10) for date in (6, 7, 10))
+    files = [File(branch, day("2023-03-11")) for branch in ("xb", "xa", "ya")]
+    rows = [
+        said(1, "none", "xb>xb", "A", "10 12:00"),
+        said(1, "fast", "xb>xa", "T", "09 12:00", "06 10:00", item="77"),
+        said(2, "slow", "xb>xa", "Z", "10 12:00", "06 10:00", "10 10:00", reason="8"),
+        said(2, "fast", "xb>xa", "O", "10 12:00", "06 10:00", "07 10:00", item="88"),
+        said(3, "away", "xa>ya", "O", "10 12:00", "", "07 10:00"),
+        said(1, "told", "xb>ya", "O", "10 12:00", "06 10:00", "07 10:00"),
+    ]
+    warehouse = Warehouse(World(PLAIN, day("2023-03-12"), files, rows))
+
+    def asked_for(kpi: str, **scope: str) -> list[tuple[Any, ...]]:
+        period = {"kpi": kpi, "year": 2023, "month": 3}
+        return warehouse.con.execute(*trace._statement("leg", period | dict.fromkeys(PARTS, "") | scope)).fetchall()
+
+    fast, slow, away = asked_for("deliveries_total", pickup_organisation="X") + asked_for("deliveries_x_to_y")
+    assert fast == ("", 1, "delivered", "fast", "77", "X", "xb", "xa", monday, "xb", "xb/file 1", 3, tuesday, None,
+                    "xa", "xa/file 2", 3)  # fmt: skip
+    assert slow == ("", 1, "delivered", "slow", "1", "X", "xb", "xa", monday, None, None, None, friday, None,
+                    "xa", "xa/file 2", 2)  # fmt: skip
+    assert away == ("", 1, "delivered", "away", "1", "Y", "xa", "ya", None, None, None, None, tuesday, None,
+                    "ya", "ya/file 3", 2)  # fmt: skip
+    (told,) = asked_for("unconfirmed")
+    assert told == ("", 1, "unconfirmed", "told", "1", "Y", "xb", "ya", monday, "xb", "xb/file 1", 4, None, tuesday,
+                    None, None, None)  # fmt: skip
+    parts = {
+        kpi: [(part, value, number) for part, value, _, number, *_ in asked_for(kpi, **scope)]
+        for kpi, scope in {
+            "lender_balance": {"branch": "xa"},
+            "within_transit_norm_pct": {},
+            "not_collected_pct": {},
+            "transit_transport_days_p90": {},
+            "transit_calendar_days_median": {},
+            "deliveries_supplied": {"branch": "xa"},
+            "deliveries_between_organisations": {},
+            "unannounced": {"pickup_branch": "xa"},
+        }.items()
+    }
+    assert parts == {
+        "lender_balance": [("supplied", 1, "away"), ("received", -1, "fast"), ("received", -1, "slow")],
+        "within_transit_norm_pct": [("within_norm", 1, "fast"), ("later", 0, "slow")],
+        "not_collected_pct": [("not_collected", 1, "slow"), ("other", 0, "away"), ("other", 0, "fast")],
+        "transit_transport_days_p90": [("", 4, "slow"), ("", 1, "fast")],
+        "transit_calendar_days_median": [("", 4, "slow"), ("", 1, "fast")],
+        "deliveries_supplied": [("", 1, "away")],
+        "deliveries_between_organisations": [("", 1, "away")],
+        "unannounced": [("", 1, "slow")],
+    }
+    sql, parameters = trace._statement("feed_day", {"year": 2023, "month": 3, "branch": "xb"})
+    feed = warehouse.con.execute(sql, parameters).fetchall()
+    assert feed[-1] == ("received", 1, "xb", dt.date(2023, 3, 11), "xb/file 1", dt.datetime(2023, 3, 11, 20))
+    assert {line[:3] for line in feed[:-1]} == {("not_begun", 0, "xb")}
 
 
 # ---------------------------------------------------------------------------------------------- the command line

@@ -24,6 +24,7 @@ from babel.messages.pofile import read_po
 from pendel import words
 from pendel.cli import cli
 from pendel.contracts import rejections, rules
+from pendel.places import UserError
 
 PROJECT = Path(__file__).resolve().parent.parent
 PO = words.LOCALE / "nl" / "LC_MESSAGES" / "messages.po"
@@ -150,6 +151,15 @@ def test_every_text_is_there_in_dutch(text: Text) -> None:
         assert one.endswith(".") == other.endswith(".")
 
 
+def test_what_others_say_is_set_apart() -> None:
+    """What a library or the system says is English: it stands at the end, and a Dutch sentence says whose it is."""
+    told = [text for text in error_texts() if "{error}" in str(text)]
+    assert len(told) >= 4
+    for text in told:
+        assert re.search(r"^[\w ]+ says: \{error\}$|\([\w ]+ says: \{error\}\)$", str(text)), text
+        assert "meldt: {error}" in catalog().get(str(text)).string
+
+
 def test_errors_are_given_what_they_tell() -> None:
     for where, call in calls(*error_classes()):
         assert placeholders(literal(where, call.args[0])) == {keyword.arg for keyword in call.keywords}, where
@@ -266,6 +276,17 @@ def test_language_is_the_machines(variables: dict[str, str], language: str, monk
     assert words._("branch") == {"nl": "vestiging", "en": "branch"}[language]
     assert words.set_language("en") == "en"
     assert words._("branch") == "branch"
+
+
+@pytest.mark.parametrize("wrong", ["de", "nld", "english", "x"])
+def test_a_language_that_is_not_there_is_told(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENDEL_LANG", wrong)
+    with pytest.raises(UserError, match=f"PENDEL_LANG is {wrong}, and pendel speaks nl, en"):
+        words.set_language(None)
+    assert words.set_language("en") == "en", "--lang goes before it"
+    for known in ("nl", "NL", "nl_NL.UTF-8", "en-GB", "", " "):
+        monkeypatch.setenv("PENDEL_LANG", known)
+        assert words.set_language(None) == ("en" if known.startswith("en") else "nl")
 
 
 def test_rules_and_rejections_speak_both_languages() -> None:

@@ -4,7 +4,6 @@
 -- en: Between organisations is not the sum of its directions.
 SELECT year, month
 FROM {batch}
-WHERE dimension = 'total' OR dimension = 'organisation'
 GROUP BY year, month
 HAVING coalesce(sum(value) FILTER (kpi = 'deliveries_between_organisations' AND dimension = 'total'), -1)
     <> coalesce(sum(value) FILTER (

@@ -3,13 +3,13 @@
 -- materialize: table
 -- renew: year
 -- What the key figures are made of: counts of legs and quantiles of their durations. A branch's figures are those of
--- the legs to it. month is 0 for the whole year; what is under way counts in the period of the day before the run.
+-- the legs to it. month is 0 for the whole year; what is under way counts in the current period (marts.period).
 WITH event AS (
     SELECT
         CASE l.state
             WHEN 'delivered' THEN l.received_at::DATE
             WHEN 'unconfirmed' THEN l.unconfirmed_received_at::DATE
-            ELSE run.as_of - 1
+            ELSE coalesce((SELECT last_date FROM marts.period WHERE is_current AND month > 0), run.as_of - 1)
         END AS happened_on,
         l.*,
         u.is_overdue,

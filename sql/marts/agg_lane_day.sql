@@ -16,11 +16,11 @@ sent AS (
 ),
 counted AS (
     SELECT
-        coalesce(d.supplying_branch, s.supplying_branch) AS supplying_branch,
-        coalesce(d.pickup_branch, s.pickup_branch) AS pickup_branch,
-        coalesce(d.date, s.date) AS date,
-        coalesce(s.sent, 0) AS sent,
-        coalesce(d.delivered, 0) AS delivered
+        supplying_branch,
+        pickup_branch,
+        date,
+        s.sent,
+        d.delivered
     FROM delivered AS d
     FULL JOIN sent AS s USING (supplying_branch, pickup_branch, date)
 ),
@@ -30,14 +30,14 @@ lane AS (
     JOIN staging.branch_day AS p ON s.date = p.date AND s.branch <> p.branch
 )
 SELECT
-    coalesce(l.date, c.date) AS date,
-    coalesce(l.supplying_branch, c.supplying_branch) AS supplying_branch,
-    coalesce(l.pickup_branch, c.pickup_branch) AS pickup_branch,
+    date,
+    supplying_branch,
+    pickup_branch,
     so.organisation AS supplying_organisation,
     po.organisation AS pickup_organisation,
     coalesce(c.sent, 0)::INTEGER AS sent,
     coalesce(c.delivered, 0)::INTEGER AS delivered
 FROM lane AS l
 FULL JOIN counted AS c USING (supplying_branch, pickup_branch, date)
-JOIN staging.branch_organisation AS so ON coalesce(l.supplying_branch, c.supplying_branch) = so.branch
-JOIN staging.branch_organisation AS po ON coalesce(l.pickup_branch, c.pickup_branch) = po.branch
+JOIN staging.branch_organisation AS so ON supplying_branch = so.branch
+JOIN staging.branch_organisation AS po ON pickup_branch = po.branch

@@ -71,6 +71,9 @@ joined AS (
         p.received_at,
         p.received_at_utc,
         p.collected_at,
+        -- what the pick-up branch's own row says, whatever the supplier's does: only so is a column seen that it lost
+        p.shipped_at AS pickup_shipped_at,
+        p.material_type AS pickup_material_type,
         p.status = 'Z' AND p.close_reason = '8' AS is_not_collected,
         CASE WHEN w.status = 'Z' THEN w.status ELSE p.status END AS pickup_status,
         CASE WHEN w.status = 'Z' THEN w.closed_at ELSE coalesce(p.closed_at, s.closed_at) END AS closed_at,
@@ -128,7 +131,9 @@ SELECT
     s.supplier_file_id,
     s.supplier_row,
     s.pickup_file_id,
-    s.pickup_row
+    s.pickup_row,
+    s.pickup_shipped_at,
+    s.pickup_material_type
 FROM stated AS s
 LEFT JOIN staging.branch_organisation AS o ON s.supplying_branch = o.branch
 LEFT JOIN marts.dim_date AS shipped_on ON s.shipped_at::DATE = shipped_on.date

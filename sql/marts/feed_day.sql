@@ -2,8 +2,9 @@
 -- key: branch, export_date
 -- materialize: table
 -- A branch that is open is expected to deliver on every export day (assumption: Monday to Saturday, less public
--- holidays). state: received, late (arrived more days after its date than a parameter allows), rejected (only files that could not be
--- used came), missing. A file of the whole network counts for every branch whose format is the network's.
+-- holidays). state: received, late (arrived more days after its date than a parameter allows), rejected (only files
+-- that could not be used came), missing, not_begun (missing, before the network's first export: nobody is asked for it,
+-- yet the year is no more complete). A file of the whole network counts for every branch whose format is the network's.
 WITH expected AS (
     SELECT
         b.branch, b.organisation, b.date AS export_date,
@@ -27,6 +28,7 @@ SELECT
     x.organisation,
     x.export_date,
     CASE
+        WHEN a.folder IS NULL AND x.export_date < first.export_date THEN 'not_begun'
         WHEN a.folder IS NULL THEN 'missing'
         WHEN a.file_id IS NULL THEN 'rejected'
         WHEN a.arrived_at::DATE > x.export_date + p.export_late_after_days THEN 'late'
@@ -36,4 +38,5 @@ SELECT
     a.arrived_at
 FROM expected AS x
 CROSS JOIN reference.parameter AS p
+CROSS JOIN (SELECT min(export_date) AS export_date FROM staging.file WHERE verdict = 'read') AS first
 LEFT JOIN arrived AS a ON x.folder = a.folder AND x.export_date = a.export_date

@@ -2,7 +2,9 @@
 -- key: branch, date
 -- materialize: table
 -- From the first year in which an export is dated, up to the day before the run.
-SELECT b.branch, any_value(b.organisation) AS organisation, any_value(b.export_format) AS export_format, d.date
+SELECT b.branch, any_value(b.organisation) AS organisation, d.date,
+    -- where periods overlap: what was used later
+    arg_max(b.export_format, coalesce(b.opened_on, DATE '0001-01-01')) AS export_format
 FROM reference.branch AS b
 CROSS JOIN reference.run AS run
 JOIN reference.day AS d

@@ -28,7 +28,6 @@ SELECT
     r.requested_at_utc,
     r.shipped_at_utc,
     r.received_at_utc,
-    r.collected_at_utc,
     r.correction,
     r.is_dropped,
     CASE

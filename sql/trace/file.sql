@@ -13,11 +13,11 @@ SELECT
     coalesce(f.state, 'unpublished') AS state,
     f.reason,
     b.detail,
-    coalesce(f.rows_read, b.rows_read) AS rows_read,
+    b.rows_read,
     coalesce(f.rows_accepted, b.rows_accepted) AS rows_accepted,
     coalesce(f.rows_quarantined, b.rows_quarantined) AS rows_quarantined,
-    coalesce(f.rows_duplicate, b.rows_duplicate) AS rows_duplicate,
-    coalesce(f.rows_other, b.rows_other) AS rows_other,
+    b.rows_duplicate,
+    b.rows_other,
     CASE f.state
         WHEN 'superseded' THEN (
             SELECT any_value(a.file)

@@ -10,7 +10,7 @@ WITH event AS (
         CASE l.state
             WHEN 'delivered' THEN l.received_at
             WHEN 'unconfirmed' THEN l.unconfirmed_received_at
-            ELSE run.as_of - 1
+            ELSE (SELECT last_date FROM marts.period WHERE is_current AND month > 0)
         END AS happened_at,
         CASE
             WHEN l.supplying_organisation = l.pickup_organisation
@@ -21,7 +21,6 @@ WITH event AS (
         l.transit_transport_days <= p.transit_norm_transport_days AS is_within_norm
     FROM marts.fct_leg AS l
     LEFT JOIN marts.under_way AS u USING (pickup_organisation, reservation_id, supplying_branch)
-    CROSS JOIN (SELECT as_of FROM quality.run WHERE is_this_run) AS run
     CROSS JOIN marts.parameter AS p
     WHERE l.state IN ('delivered', 'unconfirmed', 'in_transit')
 ),

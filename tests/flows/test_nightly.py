@@ -16,6 +16,8 @@ from pendel.figures import RunResult
 from pendel.places import Busy, Places
 from pendel.reference import read_reference
 from pendel.simulate import simulate
+from tests.mailserver import mail_server, text_of
+from tests.test_notify import settings
 from tests.test_simulate import YEAR, write_reference
 
 pytestmark = [
@@ -81,6 +83,7 @@ def test_a_night_is_published(places: Places) -> None:
     assert published.items() <= figures_of(places).items()
     assert results[0].published
     assert json.loads((places.runs / results[0].run_id / "result.json").read_text())["published"] is True
+    assert state.name == "Completed"
     names = [task_run.name for task_run in task_runs(state)]
     assert 5 <= len(names) <= 25
     branches = sorted({period.branch for period in read_reference(places.reference).branches})
@@ -129,7 +132,9 @@ def test_a_fault_in_the_data_is_not_retried(places: Places, monkeypatch: pytest.
     assert sorted(calls) == sorted(results[0].failed_branches)
 
 
-def test_a_critical_failure_holds_the_publication_back(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_critical_failure_holds_the_publication_back(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(places)
     before = figures_of(places)
     models = building.models()
@@ -140,7 +145,11 @@ def test_a_critical_failure_holds_the_publication_back(places: Places, monkeypat
         for m in models
     ]
     monkeypatch.setattr(building, "models", lambda: tuple(doubled))
-    state, results = run(places)
+    reference = shutil.copytree(places.reference, tmp_path / "reference")
+    with mail_server() as server:
+        settings(reference, server.port)
+        state, results = run(replace(places, reference=reference))
+        assert server.subjects() == ["pendel: de publicatie is tegengehouden"], "told once, by the run itself"
     assert state.is_failed()
     assert not results[0].published
     assert "marts.fct_delivery: key" in results[0].held_back_by
@@ -151,6 +160,21 @@ def test_a_critical_failure_holds_the_publication_back(places: Places, monkeypat
     assert shown["last_run"]["held_back_by"] == results[0].held_back_by
     assert shown["needs_attention"]
     assert artifact().startswith("# De publicatie")
+
+
+def test_a_run_that_breaks_off_is_told_and_so_is_one_that_cannot_begin(places: Places, tmp_path: Path) -> None:
+    reference = shutil.copytree(places.reference, tmp_path / "reference")
+    with mail_server() as server:
+        settings(reference, server.port)
+        places.warehouse.mkdir()
+        places.bronze.write_bytes(b"no database" * 1000)
+        state, _ = run(replace(places, reference=reference))
+        assert state.is_failed()
+        assert server.subjects() == ["pendel: de verwerking is afgebroken"]
+        assert "pendel rebuild" in text_of(server.mails[0])
+        state, results = run(replace(places, reference=reference, raw=tmp_path / "not there"))
+        assert (state.is_failed(), results) == (True, [])
+        assert "De verwerking kon niet beginnen" in text_of(server.mails[1])
 
 
 def test_a_busy_pipeline_is_left_alone(places: Places) -> None:

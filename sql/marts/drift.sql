@@ -1,0 +1,294 @@
+-- grain: one row a kind of drift, and the figure of a branch or a lane in which it shows
+-- key: kind, figure, supplying_branch, pickup_branch, branch
+-- materialize: table
+-- What no single row shows: figures that went astray against their own history. docs/drift.md says what each kind means
+-- and why its bounds are what they are; bench/drift.py measures how often they are wrong.
+-- Only days that tell something are looked at: transport days of which the branch (of a lane: both branches) delivered
+-- the export. So a missing export, a holiday and a closed day are no zero. The last two, three and ten such days are
+-- compared with the usual: the median of the same weekday in the sixteen weeks that ended three weeks ago, where there
+-- are six of it.
+-- branch or the lane is where to look; of rows that shifted, branch gained them and other_branch lost them.
+WITH setting AS (
+    SELECT as_of, as_of - 21 AS recent_from, as_of - 133 AS history_from
+    FROM reference.run
+),
+told AS MATERIALIZED (
+    SELECT
+        f.branch,
+        f.organisation,
+        f.export_date AS date,
+        d.iso_weekday,
+        f.export_date >= s.recent_from AS is_recent,
+        row_number() OVER (PARTITION BY f.branch ORDER BY f.export_date DESC) AS back -- 1: the last day told
+    FROM marts.feed_day AS f
+    CROSS JOIN setting AS s
+    JOIN marts.dim_date AS d ON f.export_date = d.date
+    WHERE f.export_date >= s.history_from AND f.state IN ('received', 'late') AND d.is_transport_day
+),
+-- what was sent and received, of lanes and of branches; sent_there: what others sent to the branch
+lane_day AS MATERIALIZED (
+    SELECT
+        l.supplying_branch, l.pickup_branch, '' AS branch, '' AS organisation, l.date, p.iso_weekday, p.is_recent,
+        l.delivered AS received, l.sent, l.sent AS sent_there
+    FROM marts.agg_lane_day AS l
+    JOIN told AS s ON l.supplying_branch = s.branch AND l.date = s.date
+    JOIN told AS p ON l.pickup_branch = p.branch AND l.date = p.date
+    WHERE l.date >= (SELECT history_from FROM setting)
+),
+sent_there AS (
+    SELECT pickup_branch, date, sum(sent) AS sent_there
+    FROM marts.agg_lane_day
+    WHERE date >= (SELECT history_from FROM setting)
+    GROUP BY pickup_branch, date
+),
+traffic AS MATERIALIZED (
+    FROM lane_day
+    UNION ALL
+    SELECT '', '', t.branch, t.organisation, t.date, t.iso_weekday, t.is_recent, b.received, b.sent, o.sent_there
+    FROM told AS t
+    JOIN marts.agg_branch_day AS b ON t.branch = b.branch AND t.date = b.date
+    JOIN sent_there AS o ON t.branch = o.pickup_branch AND t.date = o.date
+    WHERE b.date >= (SELECT history_from FROM setting)
+),
+usual AS (
+    SELECT
+        supplying_branch, pickup_branch, branch, iso_weekday,
+        median(received) AS usually_received, median(sent) AS usually_sent
+    FROM traffic
+    WHERE NOT is_recent
+    GROUP BY supplying_branch, pickup_branch, branch, iso_weekday
+    HAVING count(*) >= 6
+),
+counted AS (
+    SELECT
+        t.supplying_branch, t.pickup_branch, t.branch, t.organisation, t.date, f.*,
+        row_number() OVER (
+            PARTITION BY t.supplying_branch, t.pickup_branch, t.branch, f.figure ORDER BY t.date DESC
+        ) AS back -- 1: the last day
+    FROM traffic AS t
+    JOIN usual AS u USING (supplying_branch, pickup_branch, branch, iso_weekday)
+    CROSS JOIN LATERAL (
+        VALUES
+            (CASE WHEN t.branch = '' THEN 'delivered' ELSE 'received' END, t.received, u.usually_received),
+            ('sent', t.sent, u.usually_sent)
+    ) AS f (figure, n, usual)
+    WHERE t.is_recent
+),
+stretch AS MATERIALIZED (
+    SELECT
+        c.supplying_branch, c.pickup_branch, c.branch, c.organisation, c.figure, w.days,
+        min(c.date) AS since,
+        max(c.date) AS until,
+        sum(c.n) AS n,
+        sum(c.usual) AS usual,
+        -- by accident a count strays as a Poisson number does, whose square root has a standard deviation of a half
+        2 * (sqrt(sum(c.n)) - sqrt(sum(c.usual))) AS deviations,
+        -- one crowded day, after one on which the van did not call, is no doubling
+        (sum(c.n) - max(c.n)) / nullif(sum(c.usual) - arg_max(c.usual, c.n), 0) AS ratio_without_busiest_day
+    FROM counted AS c
+    JOIN (VALUES (2), (3), (10)) AS w (days) ON c.back <= w.days
+    GROUP BY c.supplying_branch, c.pickup_branch, c.branch, c.organisation, c.figure, w.days
+    HAVING count(*) = w.days
+),
+-- a branch whose exports tell no receipt on three days, though others sent to it; whatever it was used to
+no_receipts AS (
+    SELECT
+        'no_receipts' AS kind, 'received' AS figure, '' AS supplying_branch, '' AS pickup_branch, branch,
+        '' AS other_branch, min(t.date) AS since, max(t.date) AS until, 0 AS observed, sum(t.sent_there) AS usual,
+        'reservations' AS unit
+    FROM traffic AS t
+    JOIN told AS d USING (branch, date)
+    WHERE d.is_recent AND d.back <= 3
+    GROUP BY branch
+    HAVING count(*) = 3 AND sum(t.received) = 0 AND sum(t.sent_there) >= 15
+),
+-- by accident 15 are none once in three million times
+zero AS (
+    SELECT
+        'zero' AS kind, figure, supplying_branch, pickup_branch, branch, '' AS other_branch, since, until,
+        n AS observed, usual, 'reservations' AS unit
+    FROM stretch
+    WHERE usual >= 15 AND n <= 0.05 * usual
+),
+doubled AS (
+    SELECT
+        'doubled' AS kind, figure, supplying_branch, pickup_branch, branch, '' AS other_branch, since, until,
+        n AS observed, usual, 'reservations' AS unit
+    FROM stretch
+    WHERE usual >= 15 AND n >= 1.6 * usual AND 2 * (sqrt(n) - sqrt(1.1 * usual)) >= 4 AND ratio_without_busiest_day >= 1.5
+),
+-- two branches of one organisation, of which one gains on the same days about what the other loses
+shifted AS (
+    SELECT
+        'shifted' AS kind, 'received' AS figure, '' AS supplying_branch, '' AS pickup_branch, g.branch,
+        arg_max(l.branch, l.usual - l.n) AS other_branch, g.since, g.until, any_value(g.n) AS observed,
+        any_value(g.usual) AS usual, 'reservations' AS unit
+    FROM stretch AS g
+    JOIN stretch AS l ON g.organisation = l.organisation AND g.days = l.days AND g.until = l.until
+    WHERE g.figure = 'received' AND g.branch <> '' AND l.figure = 'received' AND l.branch <> ''
+        AND g.deviations >= 2.5 AND l.deviations <= -2.5 AND g.deviations - l.deviations >= 7
+        AND (g.n >= 1.25 * g.usual OR l.n <= 0.75 * l.usual)
+        AND (g.n - g.usual) BETWEEN 0.5 * (l.usual - l.n) AND 2 * (l.usual - l.n)
+    GROUP BY g.branch, g.since, g.until
+),
+-- what the pick-up branch's own rows tell of its receipts: both are filled when it registers them
+receipt_day AS MATERIALIZED (
+    SELECT
+        t.branch,
+        t.date,
+        t.is_recent,
+        t.back,
+        count(*) AS n,
+        count(*) FILTER (l.pickup_shipped_at = l.received_at) AS n_copied,
+        count(*) FILTER (l.pickup_shipped_at IS NULL) AS n_not_shipped_at,
+        count(*) FILTER (l.pickup_material_type IS NULL) AS n_no_material_type
+    FROM marts.fct_leg AS l
+    JOIN told AS t ON l.pickup_branch = t.branch AND l.received_at::DATE = t.date
+    WHERE l.received_at >= (SELECT history_from FROM setting) AND l.state = 'delivered'
+    GROUP BY t.branch, t.date, t.is_recent, t.back
+),
+copied_moment AS (
+    SELECT
+        'copied' AS kind, 'shipped_at' AS figure, '' AS supplying_branch, '' AS pickup_branch, branch,
+        '' AS other_branch, min(date) AS since, max(date) AS until,
+        100.0 * sum(n_copied) / sum(n) AS observed, 0 AS usual, 'pct' AS unit
+    FROM receipt_day
+    WHERE is_recent AND back <= 3
+    GROUP BY branch
+    HAVING sum(n_copied) >= greatest(10, 0.5 * sum(n))
+),
+-- exactly as many received as sent, day after day, since the last day on which they differed; by accident five are five
+-- once in eight days
+equal_day AS (
+    SELECT
+        *,
+        count(*) FILTER (sent_there <> received) OVER (
+            PARTITION BY supplying_branch, pickup_branch, branch ORDER BY date DESC
+        ) AS unequal_since_then
+    FROM traffic
+    WHERE sent_there > 0 OR received > 0
+),
+copied_count AS (
+    SELECT
+        'copied' AS kind, CASE WHEN branch = '' THEN 'delivered' ELSE 'received' END AS figure, supplying_branch,
+        pickup_branch, branch, '' AS other_branch, min(date) AS since, max(date) AS until,
+        sum(received) AS observed, sum(received) AS usual, 'reservations' AS unit
+    FROM equal_day
+    WHERE unequal_since_then = 0
+    GROUP BY supplying_branch, pickup_branch, branch
+    HAVING count(*) >= 8 AND sum(received) >= 40 AND bool_or(is_recent)
+),
+empty_share AS (
+    SELECT
+        r.branch, f.figure, min(r.date) FILTER (r.is_recent) AS since, max(r.date) FILTER (r.is_recent) AS until,
+        sum(r.n) FILTER (r.is_recent) AS n,
+        sum(f.n_empty) FILTER (r.is_recent) AS n_empty,
+        sum(r.n) FILTER (NOT r.is_recent) AS n_before,
+        sum(f.n_empty) FILTER (NOT r.is_recent) / n_before AS usual,
+        greatest(0.01, usual) AS share
+    FROM receipt_day AS r
+    CROSS JOIN LATERAL (
+        VALUES ('shipped_at', r.n_not_shipped_at), ('material_type', r.n_no_material_type)
+    ) AS f (figure, n_empty)
+    WHERE r.back <= 3 OR NOT r.is_recent
+    GROUP BY r.branch, f.figure
+),
+empty AS (
+    SELECT
+        'empty' AS kind, figure, '' AS supplying_branch, '' AS pickup_branch, branch, '' AS other_branch, since, until,
+        100.0 * n_empty / n AS observed, 100.0 * usual AS usual, 'pct' AS unit
+    FROM empty_share
+    WHERE n_before >= 100 AND n_empty >= 5 AND n_empty / n >= share + 0.1
+        AND n_empty - n * share >= 4 * sqrt(n * share * (1 - share))
+),
+-- exports of days on which the branch is closed, by the register and the calendar; and receipts on such days
+closed_export AS (
+    SELECT f.branch, 'exports' AS figure, f.export_date AS date, 1 AS n
+    FROM staging.file AS f
+    CROSS JOIN setting AS s
+    WHERE f.is_active AND NOT f.is_network AND f.export_date >= s.history_from AND f.export_date < s.as_of
+        AND NOT EXISTS (
+            SELECT 1 FROM marts.feed_day AS d
+            WHERE d.branch = f.branch AND d.export_date = f.export_date AND d.export_date >= s.history_from
+        )
+),
+closed_receipt AS (
+    SELECT b.branch, 'received' AS figure, b.date, b.received AS n
+    FROM marts.agg_branch_day AS b
+    CROSS JOIN setting AS s
+    JOIN marts.dim_date AS d ON b.date = d.date
+    WHERE b.date >= s.history_from AND b.date < s.as_of AND NOT d.is_export_day AND b.received > 0
+),
+closed_day AS (
+    SELECT
+        'closed_day' AS kind, figure, '' AS supplying_branch, '' AS pickup_branch, branch, '' AS other_branch,
+        min(date) FILTER (date >= s.recent_from) AS since, max(date) FILTER (date >= s.recent_from) AS until,
+        sum(n) FILTER (date >= s.recent_from) AS observed,
+        -- in three weeks, of the sixteen before
+        coalesce(sum(n) FILTER (date < s.recent_from), 0) * 3 / 16 AS usual,
+        CASE figure WHEN 'exports' THEN 'exports' ELSE 'reservations' END AS unit
+    FROM (FROM closed_export UNION ALL FROM closed_receipt)
+    CROSS JOIN setting AS s
+    GROUP BY branch, figure
+    HAVING observed > 3 * usual AND observed >= CASE figure WHEN 'exports' THEN 1 ELSE 5 END
+),
+found AS MATERIALIZED (
+    FROM no_receipts
+    UNION ALL
+    FROM zero
+    UNION ALL
+    FROM doubled
+    UNION ALL
+    FROM shifted
+    UNION ALL
+    FROM copied_moment
+    UNION ALL
+    FROM copied_count
+    UNION ALL
+    FROM empty
+    UNION ALL
+    FROM closed_day
+),
+-- branches whose counts went astray: that explains their lanes
+astray AS (
+    SELECT branch FROM found WHERE branch <> '' AND kind IN ('no_receipts', 'zero', 'doubled', 'shifted')
+    UNION
+    SELECT other_branch FROM found WHERE kind = 'shifted'
+)
+SELECT
+    f.kind,
+    f.figure,
+    f.supplying_branch,
+    f.pickup_branch,
+    f.branch,
+    f.other_branch,
+    f.since,
+    f.until,
+    f.observed::DOUBLE AS observed,
+    f.usual::DOUBLE AS usual,
+    f.unit
+FROM found AS f
+-- one thing is told once
+WHERE NOT (
+    f.kind IN ('zero', 'doubled')
+    AND CASE
+        WHEN f.branch = '' THEN
+            f.supplying_branch IN (FROM astray) OR f.pickup_branch IN (FROM astray)
+            OR f.figure = 'sent' AND EXISTS (
+                SELECT 1 FROM found AS o
+                WHERE o.kind = f.kind AND o.figure = 'delivered'
+                    AND o.supplying_branch = f.supplying_branch AND o.pickup_branch = f.pickup_branch
+            )
+        ELSE
+            f.figure = 'received' AND EXISTS (
+                SELECT 1 FROM found AS o
+                WHERE o.kind IN ('no_receipts', 'shifted') AND f.branch IN (o.branch, o.other_branch)
+            )
+    END
+)
+AND NOT (f.kind = 'copied' AND f.figure = 'delivered' AND EXISTS (
+    SELECT 1 FROM found AS o WHERE o.kind = 'copied' AND o.branch = f.pickup_branch
+))
+QUALIFY row_number() OVER (
+    PARTITION BY f.kind, f.figure, f.supplying_branch, f.pickup_branch, f.branch ORDER BY f.since
+) = 1

@@ -1,0 +1,220 @@
+"""Drift: faults planted in the exports of a simulated network, each found where it is; and nothing before them.
+
+`bench/drift.py` measures the same over ten years.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from click.testing import CliRunner
+
+from pendel import contracts, figures, present
+from pendel.cli import cli
+from pendel.places import PROJECT, Places
+from pendel.simulate import simulate
+from pendel.words import set_language
+from tests.pipeline import night, places_in
+from tests.test_simulate import write_reference
+
+DAY = dt.timedelta(days=1)
+FAULTY_FROM = dt.date(2024, 6, 10)
+AS_OF = dt.date(2024, 6, 25)
+LAST = dt.date(2024, 7, 6)
+
+BRANCHES = "branch,name,organisation,municipality,ils_code,export_format,opened_on,closed_on\n" + "".join(
+    f"{code},Place {code.upper()},{'XXXXYYZZ'[number - 1]},,{number},dnb_tsv,2024-01-02,{LAST}\n"
+    for number, code in enumerate("abcdefgh", start=1)
+)
+PUBLISHED = "year,kpi,value,source\n2024,deliveries_total,26000,none\n2024,deliveries_between_organisations,7000,none\n"
+NUMBER = {code: str(number) for number, code in enumerate("abcdefgh", start=1)}
+
+
+def load_bench() -> Any:
+    """The module bench/drift.py, which is no part of a package."""
+    spec = importlib.util.spec_from_file_location("bench_drift", PROJECT / "bench" / "drift.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+Row = dict[str, str]
+
+
+def exported_on(path: Path) -> dt.date:
+    return dt.date.fromisoformat(path.stem[-10:])
+
+
+def read(path: Path) -> list[Row]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream, delimiter="\t"))
+
+
+def write(path: Path, header: list[str], rows: list[Row]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, header, delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def plant(raw: Path) -> None:
+    """Spoil the exports, of a branch each in its own way."""
+    moved: dict[dt.date, list[Row]] = {}
+    for path in sorted(raw.rglob("*.tsv")):  # e before f: what f takes from e is known when f's turn comes
+        branch, on = path.relative_to(raw).parts[0], exported_on(path)
+        if on < FAULTY_FROM:
+            continue
+        with path.open(encoding="utf-8") as stream:
+            header = stream.readline().rstrip("\r\n").split("\t")
+        rows = read(path)
+        since = str(FAULTY_FROM)  # a row that closes an older receipt stays as it is, or the past would change as well
+        mine = [row for row in rows if row["pickupBranchId"] == NUMBER[branch] and row["receivedAt"] >= since]
+        supplied = [row for row in rows if row["supplyingBranchId"] == NUMBER[branch] and row not in mine]
+        if branch == "a":  # tells no receipts any more
+            rows = [row for row in rows if row not in mine]
+        elif branch == "b":  # tells no sendings any more
+            for row in supplied:
+                row["shippedAt"] = ""
+        elif branch == "c":  # one column is a copy of the other
+            for row in mine:
+                row["shippedAt"] = row["receivedAt"]
+        elif branch == "d" and on.isoweekday() == 6:  # exports on Sundays too
+            sunday = on + DAY
+            write(path.with_name(path.name.replace(str(on), str(sunday))), header, [])
+        elif branch == "e":  # some of its receipts stand in the export of f
+            moved[on] = [row for row in mine if int(row["reservationId"][-1]) < 7 and row["supplyingBranchId"] != "6"]
+            rows = [row for row in rows if row not in moved[on]]
+        elif branch == "f":
+            rows += [row | {"pickupBranchId": NUMBER["f"]} for row in moved[on]]
+        elif branch == "g":  # receipts told twice, under other numbers
+            head = len("2024-06-10.")
+            rows += [
+                row | {"reservationId": f"{row['reservationId'][:head]}9{row['reservationId'][-5:]}"} for row in mine
+            ]
+        elif branch == "h":  # a column that is not filled any more
+            for row in mine:
+                row["materialType"] = ""
+        write(path, header, rows)
+
+
+FOUND = {
+    ("no_receipts", "received", "", "", "a"),
+    ("zero", "sent", "", "", "b"),
+    ("copied", "shipped_at", "", "", "c"),
+    ("closed_day", "exports", "", "", "d"),
+    ("shifted", "received", "", "", "f"),
+    ("doubled", "received", "", "", "g"),
+    ("empty", "material_type", "", "", "h"),
+}
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> tuple[Places, Places]:
+    """Half a year of a network that goes wrong in June: as the run of AS_OF saw it, and two weeks later."""
+    folder = tmp_path_factory.mktemp("drift")
+    reference = write_reference(folder / "reference", BRANCHES, PUBLISHED)
+    then, later = places_in(folder / "then", reference), places_in(folder / "later", reference)
+    simulate(2024, later.raw, reference)
+    plant(later.raw)
+    for path in later.raw.rglob("*.tsv"):
+        if exported_on(path) < AS_OF:
+            target = then.raw / path.relative_to(later.raw)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+    night(then, AS_OF)
+    night(later, LAST + DAY)
+    return then, later
+
+
+def test_each_planted_fault_is_found_where_it_is_and_nothing_else(network: tuple[Places, Places]) -> None:
+    with figures.published(network[0]) as con:
+        found = con.execute("SELECT kind, figure, supplying_branch, pickup_branch, branch FROM marts.drift").fetchall()
+        (other,) = con.execute("SELECT other_branch FROM marts.drift WHERE kind = 'shifted'").fetchall()
+        stretches = con.execute("SELECT kind, since, until FROM marts.drift").fetchall()
+    assert set(found) == FOUND
+    assert other == ("e",)
+    for kind, since, until in stretches:
+        assert FAULTY_FROM <= since <= until < AS_OF, kind
+
+
+def test_nothing_is_found_before_the_faults_nor_in_a_branchs_first_weeks(network: tuple[Places, Places]) -> None:
+    marts = load_bench().Marts(network[1].published)
+    nights = [dt.date(2024, 1, 3) + i * DAY for i in range(0, (FAULTY_FROM - dt.date(2024, 1, 3)).days + 1, 9)]
+    assert {night: marts.at(night) for night in nights} == {night: set() for night in nights}
+
+
+def test_marts_cut_off_before_a_day_tell_what_the_run_of_that_day_told(network: tuple[Places, Places]) -> None:
+    """What bench/drift.py rests on: it builds no warehouse for each of its nights."""
+    marts = load_bench().Marts(network[1].published)
+    assert marts.at(AS_OF) == FOUND
+
+
+def test_missing_exports_are_no_drift(network: tuple[Places, Places]) -> None:
+    """Nobody's exports of two weeks arrived: nothing was told, and nothing is compared."""
+    marts = load_bench().Marts(network[1].published)
+    since = FAULTY_FROM - 14 * DAY
+    marts.con.execute(
+        f"UPDATE kept.feed_day SET state = 'missing' WHERE export_date >= DATE '{since}';"
+        f"UPDATE kept.agg_branch_day SET received = 0, sent = 0 WHERE date >= DATE '{since}';"
+        f"UPDATE kept.agg_lane_day SET delivered = 0, sent = 0 WHERE date >= DATE '{since}'"
+    )
+    assert marts.at(FAULTY_FROM) == set()
+    marts.con.execute("UPDATE kept.feed_day SET state = 'received'")
+    assert {kind for kind, *_ in marts.at(FAULTY_FROM)} == {"zero"}
+
+
+def test_status_says_it_in_sentences(network: tuple[Places, Places]) -> None:
+    with figures.published(network[0]) as con:
+        drift = figures.summary(con)["drift"]
+    assert json.loads(json.dumps(drift)) == drift
+    for lang, words in (
+        ("nl", "Place A levert aan, maar meldt sinds"),
+        ("en", "Place A delivers exports, but has told"),
+    ):
+        set_language(lang)
+        sentences = [present.drift_sentence(item) for item in drift]
+        assert len(set(sentences)) == len(FOUND)
+        (told,) = [sentence for sentence in sentences if sentence.startswith(words)]
+    set_language("nl")
+    shifted = next(item for item in drift if item["kind"] == "shifted")
+    assert "Place F" in present.drift_sentence(shifted)
+    assert "Place E" in present.drift_sentence(shifted)
+    run = figures.RunResult("20240625T010000Z-1", "2024-06-25T01:00:00Z", str(AS_OF), published=True, finished_at="x")
+    run.warnings = sorted(f"drift_{kind}" for kind, *_ in FOUND)
+    with figures.published(network[0]) as con:
+        run.summary = figures.summary(con)
+    run.write(network[0])
+    given = ["--lang", "en", "status", "--raw", str(network[0].raw), "--warehouse", str(network[0].warehouse)]
+    shown = CliRunner().invoke(cli, given, env={"COLUMNS": "300"})
+    assert shown.exit_code == 1, shown.output
+    assert told in shown.output
+    printed = json.loads(CliRunner().invoke(cli, [*given, "--format", "json"]).output)
+    assert told in [item["text"]["en"] for item in printed["drift"]]
+    assert all(item["text"]["nl"] != item["text"]["en"] for item in printed["drift"])
+    assert {item["severity"] for item in printed["drift"]} == {"warning"}
+    page = present.run_markdown(run, "en")
+    assert told in page
+
+
+def test_every_kind_and_figure_has_its_sentence(network: tuple[Places, Places]) -> None:
+    columns = contracts.tables()["marts.drift"]["columns"]
+    kinds, of_figures = columns["kind"]["one_of"], columns["figure"]["one_of"]
+    assert {key.split(".")[0] for key in contracts.drifts()} == set(kinds)
+    assert {key.split(".")[1] for key in contracts.drifts()} == set(of_figures)
+    with duckdb.connect() as con:
+        sql = (PROJECT / "sql" / "marts" / "drift.sql").read_text(encoding="utf-8")
+        assert con.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+    for kind in kinds:
+        assert f"'{kind}' AS kind" in sql
