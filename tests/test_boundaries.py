@@ -543,7 +543,7 @@ COLUMNS: list[tuple[str, str, tuple[Any, ...]]] = [
      ("xa", "X", day("2023-03-16"), "received", 1, MARCH["late"])),
     ("marts.feed_day", "branch = 'xb' AND file_id = 3",
      ("xb", "X", day("2023-03-14"), "received", 3, MARCH["later"])),
-    ("marts.parameter", "true", (2, 5, 1)),
+    ("marts.parameter", "true", (2, 5, 5, 1, 30)),
 ]  # fmt: skip
 
 
