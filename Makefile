@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint types generated bench torture mutants lock clean help
+.PHONY: demo test browser lint types generated bench torture mutants lock clean help
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -11,7 +11,13 @@ help: ## what can be made
 demo: $(INSTALLED) ## simulate a year of exports, run the nightly flow on them, show the figures
 	$(BIN)/pendel demo
 
-test: $(INSTALLED) ## all tests
+# The morning page is looked at in a real browser, a package of Debian's. Elsewhere those tests are left out.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null \
+	  || { apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null 2>&1 \
+	  || echo "No Chromium here: the tests of the morning page in a browser are left out. Install the package chromium."
+
+test: $(INSTALLED) browser ## all tests
 	$(BIN)/pytest -n 2
 
 lint: $(INSTALLED) ## ruff: rules and format

@@ -126,7 +126,10 @@ def read_settings(folder: Path) -> Settings:
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError("{file} is no readable YAML: {error}", file=path, error=error) from None
+        mark = getattr(error, "problem_mark", None)
+        raise UserError(
+            "{file} is no readable YAML: look at line {line}.", file=path, line=mark.line + 1 if mark else 1
+        ) from None
     given = _known(path, given, {"language", "time_zone", "mail", "recipients"})
     if given.get("language", "nl") not in LANGUAGES:
         raise UserError("{file}: language is nl or en.", file=path)

@@ -156,7 +156,11 @@ def apply(plan: Plan) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UserError("{folder} cannot be written: {error}", folder=path.parent, error=error.strerror) from None
+        raise UserError(
+            "{folder} cannot be written. Is there room, and is it permitted? (the computer says: {error})",
+            folder=path.parent,
+            error=error.strerror,
+        ) from None
     for command in plan.commands:
         try:
             done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace")
@@ -168,7 +172,7 @@ def apply(plan: Plan) -> None:
             ) from None
         if done.returncode:
             raise UserError(
-                "`{command}` failed: {error} The files are written; run that command by hand.",
+                "`{command}` failed. The files are written; run that command by hand. (systemd says: {error})",
                 command=" ".join(command),
                 error=done.stderr.strip() or done.returncode,
             )

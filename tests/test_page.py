@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -24,6 +25,9 @@ from tests.test_simulate import write_reference
 AMSTERDAM = "Europe/Amsterdam"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 AXE = (resources.files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
+in_a_browser = pytest.mark.skipif(
+    not CHROMIUM and not os.environ.get("CI"), reason="no Chromium: make browser, or install the package chromium"
+)
 LOOK = """
 <script>%s</script>
 <script>
@@ -111,6 +115,7 @@ def looked_at(file: Path, width: int) -> dict[str, object]:
     return found
 
 
+@in_a_browser
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("width", [360, 1280])
 def test_everybody_can_read_it_and_it_asks_for_nothing(
@@ -127,6 +132,7 @@ def test_everybody_can_read_it_and_it_asks_for_nothing(
     assert not re.search(r"(src|href)=[\"'](https?:)?//", index.read_text(encoding="utf-8"))
 
 
+@in_a_browser
 def test_it_prints_on_a4(network: Places, tmp_path: Path) -> None:
     last = figures.last_run(network)
     assert last is not None
@@ -137,6 +143,7 @@ def test_it_prints_on_a4(network: Places, tmp_path: Path) -> None:
     assert boxes == {(0, 0, 595, 842)}
 
 
+@in_a_browser
 def test_a_page_says_itself_that_it_is_old(network: Places) -> None:
     last = figures.last_run(network)
     assert last is not None
