@@ -615,7 +615,8 @@ class Naive:
                 if later:
                     exports = [(min(later), feed[leg.pickup, min(later)])]
                 is_there = exports[0][1] in ("received", "late")
-                tasks = [(leg.pickup, "register_receipt" if is_there else "deliver_export")]
+                if exports[0][1] != "not_begun":
+                    tasks = [(leg.pickup, "register_receipt" if is_there else "deliver_export")]
             elif leg.state == "in_transit" and days > limit.overdue_after_transport_days:
                 tasks = [(leg.supplier, "find_at_supplier"), (leg.pickup, "find_at_pickup")]
             elif leg.state == "requested" and days > limit.unsent_after_transport_days:

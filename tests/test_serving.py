@@ -353,7 +353,8 @@ def test_install_service_shows_and_on_request_does(
     (tmp_path / "bin" / "systemctl").write_text("#!/bin/sh\necho geen bus >&2; exit 1\n", encoding="utf-8")
     done = pendel("install-service", "--apply", *at(places))
     assert done.code == 2
-    assert done.err.startswith("`systemctl --user daemon-reload` mislukte: geen bus")
+    assert done.err.startswith("`systemctl --user daemon-reload` is mislukt.")
+    assert done.err.endswith("(systemd meldt: geen bus)\n")
 
 
 def test_the_tasks_for_windows(places: Places, pendel: Any) -> None:  # noqa: F811

@@ -307,8 +307,7 @@ def test_a_damaged_warehouse_is_said_to_be_so_and_built_again(places: Places, pe
 
 LIMITED = """
     import datetime, resource, sys
-    from contextlib import contextmanager
-from pathlib import Path
+    from pathlib import Path
     from pendel.places import Places, UserError
     from tests.pipeline import night
     raw, reference, warehouse, most = sys.argv[1:]

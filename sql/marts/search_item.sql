@@ -6,7 +6,8 @@
 -- tells that it arrived, left or was cancelled. No supplier known: nobody to ask, and not listed.
 -- task: find_at_supplier and find_at_pickup: sent, not received, and overdue; send: asked of the supplying branch, and not
 -- sent; deliver_export: received by the supplier's word alone, while the pick-up branch's export of that day is not
--- there; register_receipt: that export is there, and does not tell the receipt.
+-- there; register_receipt: that export is there, and does not tell the receipt. Of an export of before the network's
+-- first one nobody is asked for anything.
 WITH open_leg AS (
     SELECT
         l.pickup_organisation,
@@ -89,6 +90,7 @@ listed AS (
         t.export_date,
         t.export_state,
         unnest(CASE
+            WHEN w.state = 'unconfirmed' AND t.export_state = 'not_begun' THEN []
             WHEN w.state = 'unconfirmed' AND t.export_state IN ('received', 'late') THEN ['register_receipt']
             WHEN w.state = 'unconfirmed' THEN ['deliver_export']
             WHEN w.state = 'in_transit' AND w.waiting_transport_days > p.overdue_after_transport_days
