@@ -207,9 +207,10 @@ def nightly(
             raise
         finally:
             result.finished_at = result.finished_at or _now()
-            result.write(places)
             _write_page(places, network, result)
             notify.tell_run(places, result, failure)
+            # last: a run that is killed before everybody was told has not ended, and is noticed (nights.was_killed)
+            result.write(places)
             _report("result", {"result": result})
 
 
