@@ -5,13 +5,16 @@
 A round writes the exports of a small network, with a canary of its own in each of some hundreds of places: names,
 e-mail addresses, citizen service numbers, reader numbers, telephone numbers, postcodes. They go through the real
 `pendel nightly` with Prefect, also through nights that go wrong, and all commands that show something. None may be
-found in what was printed, in any byte below the warehouse's folder, or in any row of a database there.
+found in what was printed, in any byte below the warehouse's folder (the morning page and the messages that were kept
+are there), in any row of a database there, in a message that arrived, or in a backup, which holds no raw file either.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import gzip
+import hashlib
+import http.server
 import io
 import json
 import os
@@ -22,8 +25,10 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +40,7 @@ from openpyxl.packaging.custom import StringProperty
 from openpyxl.workbook.defined_name import DefinedName
 
 from pendel.contracts import columns, export_formats
+from pendel.places import NOTIFICATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 BRANCHES = """\
@@ -359,27 +365,85 @@ def run(rounds: int, seed: int) -> dict[str, Any]:
 
 def round_of(folder: Path, canaries: Canaries, faults: dict[str, str]) -> tuple[list[str], int]:
     """One installation: a planted night, the faults, a night that is held back; leaks, and the bytes searched."""
+    with listening() as (address, heard):
+        return _round_of(folder, canaries, faults, address, heard)
+
+
+@contextmanager
+def listening() -> Iterator[tuple[str, list[bytes]]]:
+    """Take messages on a port of this machine: its address as apprise knows it, and what arrives there."""
+    heard: list[bytes] = []
+
+    class Hook(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *given: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Hook) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"json://127.0.0.1:{server.server_address[1]}", heard
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _round_of(
+    folder: Path, canaries: Canaries, faults: dict[str, str], address: str, heard: list[bytes]
+) -> tuple[list[str], int]:
     raw, reference, home = folder / "raw", folder / "reference", folder / "warehouse"
     raw.mkdir()
     planted_reference(reference)
     planted_exports(raw, canaries)
+    (reference / NOTIFICATIONS).write_text(
+        "recipients:\n  - {name: team, address_from: WHO_IS_TOLD, also_when_fine: true}\n", encoding="utf-8"
+    )
     said: dict[str, bytes] = {}
     leaks: list[str] = []
     searched = 0
 
     def pendel(what: str, *arguments: str, before: str = "", exits: tuple[int, ...] = (0,)) -> None:
-        done = run_pendel(
-            before, *arguments, "--raw", str(raw), "--reference", str(reference), "--warehouse", str(home)
-        )
+        places = "--raw", str(raw), "--reference", str(reference), "--warehouse", str(home)
+        done = run_pendel(before, *arguments, *places, WHO_IS_TOLD=address)
         said[f"printed by {what}: pendel {arguments[0]}"] = done.stdout + done.stderr
         if done.returncode not in exits:
             leaks.append(f"{what}: pendel {arguments[0]} ended with {done.returncode}")
 
     def look(what: str) -> None:
         nonlocal searched
-        for where, content in [*said.items(), *contents(home)]:
+        messages = [("a message", content) for content in heard]
+        for where, content in [*said.items(), *messages, *contents(home)]:
             searched += len(content)
             leaks.extend(f"{what}: {source} in {where}" for source in canaries.seen(content))
+        if what in ("nothing", "held back"):
+            for name in ("site/index.html", "site/zoeklijsten.html", "messages.jsonl"):
+                if not (home / name).exists():
+                    leaks.append(f"{what}: no {name} is there to be searched")
+            if not heard:
+                leaks.append(f"{what}: no message arrived that could be searched")
+        said.clear()
+        heard.clear()
+
+    def look_into_a_backup() -> None:
+        nonlocal searched
+        pendel("backup", "backup", str(folder / "backup.zip"))
+        originals = {hashlib.sha256(path.read_bytes()).hexdigest() for path in raw.rglob("*") if path.is_file()}
+        with zipfile.ZipFile(folder / "backup.zip") as archive:
+            for name in archive.namelist():
+                of_raw = name.startswith("raw") or hashlib.sha256(archive.read(name)).hexdigest() in originals
+                if of_raw and archive.getinfo(name).file_size:
+                    leaks.append(f"backup: it holds the raw file {name}")
+            archive.extractall(folder / "unpacked")
+        if not (folder / "unpacked" / "warehouse" / "bronze.duckdb").exists():
+            leaks.append("backup: no store is in it")
+        for where, content in [*said.items(), *contents(folder / "unpacked")]:
+            searched += len(content)
+            leaks.extend(f"backup: {source} in {where}" for source in canaries.seen(content))
         said.clear()
 
     for day, (what, fault) in enumerate(faults.items()):
@@ -392,6 +456,7 @@ def round_of(folder: Path, canaries: Canaries, faults: dict[str, str]) -> tuple[
     (reference / "branches.csv").write_text(OTHER_CODES, encoding="utf-8")
     pendel("held back", "nightly", "--as-of", "2024-03-28", exits=(1,))
     show(pendel, "held back")
+    look_into_a_backup()
     pendel("purge", "purge", "--older-than", "1d", "--yes")
     look("held back")
     return leaks, searched
@@ -407,6 +472,8 @@ def show(pendel: Callable[..., None], what: str) -> None:
     for name in ("status", "quarantine"):
         pendel(f"{what} json", name, "--format", "json", exits=any_way)
     pendel(f"{what} figures", "kpi", "--by", "lane", exits=any_way)
+    for command in (["lanes"], ["overdue"], ["diff"], ["watch"], ["trace", "deliveries_total", "--year", "2024"]):
+        pendel(f"{what} {command[0]}", *command, exits=any_way)
     for at, sql in enumerate(
         [
             "SELECT * FROM quality.quarantined_row",
@@ -417,14 +484,14 @@ def show(pendel: Callable[..., None], what: str) -> None:
         pendel(f"{what} {at}", "query", sql, "--format", "csv", exits=any_way)
 
 
-def run_pendel(before: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """The real command line in a process of its own, after a few lines of Python."""
+def run_pendel(before: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[bytes]:
+    """The real command line in a process of its own, after a few lines of Python, with `more` in its environment."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PENDEL_", "PREFECT_"))}
     path = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, "-c", f"{before}\nfrom pendel.cli import main\nmain()", *arguments],
-        cwd=ROOT, env={**environment, "PYTHONPATH": path, "PYTHONUTF8": "1", "PENDEL_LANG": "nl", "COLUMNS": "200"},
-        capture_output=True, check=False,
+        cwd=ROOT, capture_output=True, check=False,
+        env={**environment, **more, "PYTHONPATH": path, "PYTHONUTF8": "1", "PENDEL_LANG": "nl", "COLUMNS": "200"},
     )  # fmt: skip
 
 

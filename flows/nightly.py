@@ -200,7 +200,8 @@ def nightly(
         result.write(places)
         failure: BaseException | None = None
         try:
-            return _night(places, network, run, result, stack, afresh)
+            with bronze.plainly(places):
+                return _night(places, network, run, result, stack, afresh)
         except BaseException as error:  # a signal too: what was stopped was not held back
             failure = error
             result.error = getattr(error, "kind", type(error).__name__)

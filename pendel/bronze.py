@@ -12,7 +12,6 @@ manifests tell that they arrived (`arrivals`): raised as Damaged, mended by a pl
 from __future__ import annotations
 
 import datetime as dt
-import errno
 import functools
 import hashlib
 import json
@@ -34,7 +33,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pendel.contracts import ExportFormat, Rule, columns, export_formats, rules
-from pendel.places import NO_EXTENSIONS, Busy, Damaged, Places, UserError, escaped, is_held
+from pendel.places import NO_EXTENSIONS, Busy, Damaged, Places, UserError, escaped, is_full, is_held
 from pendel.reading import (
     CELL_DATETIME_FORMAT,
     UNREAD,
@@ -185,25 +184,33 @@ def locked(places: Places, run: Run) -> Iterator[None]:
             encoding="utf-8",
         )
         shutil.rmtree(places.spill, ignore_errors=True)  # of a run that was killed; the lock is ours
-        yield
-    except (OSError, duckdb.Error) as error:
-        if _is_full(error):
-            raise _full(places) from None
-        if isinstance(error, duckdb.Error) and not _is_sound(places.bronze):
-            raise _damaged(places) from None
-        raise
+        with plainly(places):
+            yield
     finally:
         shutil.rmtree(places.spill, ignore_errors=True)
         holder.unlink(missing_ok=True)
         lock.release()
 
 
-def _is_full(error: Exception) -> bool:
-    """Whether something could not be written because there is no room (left) for it."""
-    full = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
-    if isinstance(error, OSError):
-        return error.errno in full
-    return any(os.strerror(code) in str(error) for code in full) or "max_temp_directory_size" in str(error)
+NO_ROOM = 1_000_000
+"""A disk with fewer bytes left is full: Prefect, whose database is there too, says so in many ways."""
+
+
+@contextmanager
+def plainly(places: Places) -> Iterator[None]:
+    """What the body raises because the disk is full comes out as a UserError, and a store that DuckDB stumbles over as
+    Damaged.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if is_full(error) or shutil.disk_usage(places.warehouse).free < NO_ROOM:
+            raise _full(places) from None
+        if isinstance(error, duckdb.Error) and not _is_sound(places.bronze):
+            raise _damaged(places) from None
+        raise
 
 
 def _full(places: Places) -> UserError:
@@ -306,7 +313,7 @@ def _workshop(places: Places) -> Iterator[duckdb.DuckDBPyConnection]:
         yield con
     except duckdb.Error as error:
         con.close()
-        if _is_full(error):
+        if is_full(error):
             raise _full(places) from None
         if not _is_sound(places.bronze):
             raise _damaged(places) from None

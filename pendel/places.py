@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -50,12 +51,23 @@ def is_held(error: Exception) -> bool:
     return any(text in str(error) for text in ("Could not set lock", "being used by another process"))
 
 
+def is_full(error: Exception) -> bool:
+    """Whether something could not be written because there is no room (left) for it, as the system or DuckDB says."""
+    full = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+    if isinstance(error, OSError):
+        return error.errno in full
+    return any(os.strerror(code) in str(error) for code in full) or "max_temp_directory_size" in str(error)
+
+
 def discreet(error: Exception) -> Exception:
     """What may be told of an error, in logs and on screens: an OSError without the file's name, of others but a
-    UserError the kind and the place alone. Errors quote values, and a value can be a reader's.
+    UserError the kind and the place alone, and that the disk is full. Errors quote values, and a value can be a
+    reader's.
     """
     if isinstance(error, UserError | Unexpected):
         return error
+    if is_full(error):
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if isinstance(error, OSError):
         return OSError(error.errno, error.strerror) if error.errno else type(error)()
     frames = traceback.extract_tb(error.__traceback__)
