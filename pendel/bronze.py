@@ -179,12 +179,10 @@ def locked(places: Places, run: Run) -> Iterator[None]:
             ) from None
         raise Busy("Another run is busy: it holds {file}. Wait until it is done.", file=lock.lock_file) from None
     try:
-        holder.write_text(
-            json.dumps({"run_id": run.run_id, "pid": os.getpid(), "started_at": f"{run.started_at:%Y-%m-%d %H:%M:%S}"}),
-            encoding="utf-8",
-        )
-        shutil.rmtree(places.spill, ignore_errors=True)  # of a run that was killed; the lock is ours
         with plainly(places):
+            held_by = {"run_id": run.run_id, "pid": os.getpid(), "started_at": f"{run.started_at:%Y-%m-%d %H:%M:%S}"}
+            holder.write_text(json.dumps(held_by), encoding="utf-8")
+            shutil.rmtree(places.spill, ignore_errors=True)  # of a run that was killed; the lock is ours
             yield
     finally:
         shutil.rmtree(places.spill, ignore_errors=True)

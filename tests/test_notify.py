@@ -6,6 +6,7 @@ import datetime as dt
 import http.server
 import json
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import date
@@ -299,6 +300,34 @@ def test_other_services_go_through_apprise(places: Places, monkeypatch: pytest.M
     monkeypatch.setenv("PENDEL_TEAM", "nonsens")
     notify.tell_run(places, last(places), now=NOW + dt.timedelta(days=1))
     assert figures.unsent_messages(places)[0]["error"] == "dit soort adres kent apprise niet"
+
+
+def test_half_a_line_takes_no_other_along(places: Places, server: MailServer, pendel: Any) -> None:  # noqa: F811
+    """As a run leaves it that is killed while it writes, in the middle of a letter too."""
+    notify.tell_run(places, last(places), now=NOW)
+    with places.messages.open("ab") as file:
+        file.write('{"at": "2024-01-03T03:00:00Z", "text": "caf\u00e9'.encode()[:-1])
+    run = last(places)
+    run.failed_branches = ["zuid"]
+    for _ in range(2):
+        notify.tell_run(places, run, now=NOW + dt.timedelta(minutes=5))
+    assert [line["subject"] for line in figures.messages(places)] == server.subjects()
+    assert len(server.mails) == 2, "what could be read was not told again"
+    assert pendel("status", *at(places)).code in (0, 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit on the size of files is POSIX'")
+def test_who_comes_next_is_told_when_nothing_can_be_kept(places: Places, server: MailServer) -> None:
+    settings(places.reference, server.port, RECIPIENTS + RECIPIENTS.replace("coordinator", "beheer"))
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        notify.tell_run(places, last(places), now=NOW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [mail["To"] for mail in server.mails] == ["coordinator@example.org", "beheer@example.org"]
 
 
 # --- the settings ---

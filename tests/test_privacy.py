@@ -384,6 +384,7 @@ def test_an_unexpected_error_is_told_without_its_text(pendel: Pendel, monkeypatc
         (ValueError("Q. Wolfswinkel"), "ValueError in no place"),
         (UnicodeDecodeError("utf-8", b"Q. Wolfswinkel", 0, 1, "x"), "UnicodeDecodeError in no place"),
         (UserError("mend {this}", this="it"), "mend it"),
+        (OSError(28, "No space left on device", "/raw/Q. Wolfswinkel.csv"), "[Errno 28] No space left on device"),
     ],
 )
 def test_what_is_told_of_an_error(error: Exception, told: str) -> None:
@@ -393,3 +394,9 @@ def test_what_is_told_of_an_error(error: Exception, told: str) -> None:
     assert "Wolfswinkel" not in repr(found)
     assert found.__context__ is None
     assert discreet(found) is found or isinstance(found, OSError)
+
+
+@pytest.mark.parametrize("text", ["Could not write all bytes: No space left on device", "fsync: File too large"])
+def test_that_the_disk_is_full_is_told_whoever_says_it(text: str) -> None:
+    found = discreet(duckdb.IOException(f"Q. Wolfswinkel: {text}"))
+    assert (type(found), str(found)) == (OSError, "[Errno 28] No space left on device")

@@ -235,6 +235,27 @@ def test_a_rebuild_of_which_a_branch_cannot_be_read_changes_nothing(places: Plac
     assert tree(places.warehouse) == before
 
 
+def test_files_of_a_run_without_a_manifest_are_known_too(network: Network, tmp_path: Path) -> None:
+    """It was killed, or the disk was full, when its files were in the store: the next run tells of them."""
+    places = network.install(tmp_path)
+    order = network.files()
+    random.Random(4).shuffle(order)
+    for part in (order[:50], order[50:90], order[90:]):
+        network.deliver(places, part)
+        night(places, AS_OF)
+        if part == order[50:90]:
+            killed = max(places.runs.glob("*/manifest.json"))
+            killed.unlink()
+    with duckdb.connect(str(places.bronze), read_only=True) as con:
+        stored = set(con.execute("SELECT path_key, sha256 FROM file").fetchall())
+    assert {(arrival.path_key, arrival.sha256) for arrival in bronze.arrivals(places)} == stored
+    before = contents(places)
+    for file in places.raw.rglob("*"):
+        os.utime(file)  # so that nothing but the manifests tells the order
+    night(places, AS_OF, afresh=True)
+    assert contents(places) == before
+
+
 def test_arrivals(tmp_path: Path) -> None:
     """In the order of the runs, then of the files' numbers; of a file that two runs took in the first."""
     places = places_in(tmp_path)
