@@ -205,6 +205,8 @@ def nightly(
         except BaseException as error:  # a signal too: what was stopped was not held back
             failure = error
             result.error = getattr(error, "kind", type(error).__name__)
+            if isinstance(error, Exception):
+                _report("failed", {"error": discreet(error)})
             raise
         finally:
             result.finished_at = result.finished_at or _now()

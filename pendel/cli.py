@@ -397,18 +397,25 @@ def _nightly(places: Places, as_of: dt.date | None, afresh: bool = False) -> int
     for name, value in _prefect_environment(places).items():
         os.environ.setdefault(name, value)
     results: list[RunResult] = []
+    failures: list[Exception] = []
     with _progress(_("starting Prefect")) as advance:
         from flows.nightly import nightly as flow
         from flows.nightly import on_progress
 
-        on_progress(_reporter(advance, results))
+        on_progress(_reporter(advance, results, failures))
         folders = (str(places.raw), str(places.reference), str(places.warehouse))
-        state = flow(*folders, day.isoformat(), afresh, return_state=True)
-    if not results:
+        try:
+            state = flow(*folders, day.isoformat(), afresh, return_state=True)
+        except Exception:
+            # Prefect could not write down how the run ended: its database is on the same disk. How it did end counts.
+            if failures:
+                raise failures[0] from None
+            if not results:
+                with bronze.plainly(places):
+                    raise
+    if not results or results[0].error:
         _raise(state)
     result = results[0]
-    if result.error:
-        _raise(state)
     _show(status_view(result))
     return PUBLISHED if result.published else HELD_BACK
 
@@ -447,8 +454,10 @@ def _prefect_environment(places: Places) -> dict[str, str]:
     }
 
 
-def _reporter(advance: Callable[..., None], results: list[Any]) -> Callable[[str, dict[str, Any]], None]:
-    """Turn the flow's events into progress."""
+def _reporter(
+    advance: Callable[..., None], results: list[Any], failures: list[Exception]
+) -> Callable[[str, dict[str, Any]], None]:
+    """Turn the flow's events into progress; keep the result, and the failure of a run that broke off."""
     read = {"files": 0, "of": 0}
 
     def report(event: str, detail: dict[str, Any]) -> None:
@@ -472,6 +481,8 @@ def _reporter(advance: Callable[..., None], results: list[Any]) -> Callable[[str
             advance(None, None, _("built; checking"))
         elif event == "checked":
             advance(None, None, _("{n} checks done; publishing").format(n=number(detail["checks"])))
+        elif event == "failed":
+            failures.append(detail["error"])
         elif event == "result":
             results.append(detail["result"])
 
