@@ -12,6 +12,8 @@ import functools
 import gc
 import math
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,15 +25,32 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.futures import wait
+from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
 from pendel import bronze, building, figures, gates, history, nights, notify, page, present, reading
-from pendel.places import Places, UserError, discreet, hush
+from pendel.places import PROJECT, Places, UserError, discreet, hush
 from pendel.reference import Reference, read_reference
 
 atexit.register(hush)  # a scheduled run has a process of its own
+
+
+def _temporary_server(self: SubprocessASGIServer) -> subprocess.Popen[Any]:
+    """Start the server of a run without one: as Prefect does it, but it ends with the run, also when that is killed.
+
+    Prefect's own would go on for good, hold the output of the run open, and be one more after every kill.
+    """
+    own = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    command = [sys.executable, "-m", "flows.server", str(self.port)]
+    paths = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    return subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | own | settings | {"PYTHONPATH": paths})
+
+
+SubprocessASGIServer._run_uvicorn_command = _temporary_server  # type: ignore[method-assign]
 
 MOST_READERS = 16
 """The most tasks that read; a network with more branches has several branches a task."""

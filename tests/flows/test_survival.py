@@ -147,6 +147,20 @@ def a_night(places: Places, script: str) -> subprocess.CompletedProcess[str]:  #
     )  # fmt: skip
 
 
+def test_a_run_that_is_killed_leaves_no_server_behind(places: Places) -> None:  # noqa: F811
+    """What it printed comes to an end only when every process that it started has ended."""
+    killed = """
+        import os
+        from pendel import building
+        from pendel.cli import main
+        building.create_models = lambda *given: os._exit(9)
+        main()
+    """
+    done = a_night(places, killed)
+    assert done.returncode == 9
+    assert "gelezen: " in done.stderr
+
+
 @pytest.mark.parametrize(
     ("module", "function"),
     [("bronze", "plan"), ("building", "create_models")],
