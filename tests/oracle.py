@@ -469,6 +469,13 @@ def check_parts(payload: bytes) -> None:
             raise RejectedError(
                 "damaged: nothing says that the first sheet is a worksheet"
             )  # openpyxl takes it for one
+        for name in archive.namelist():
+            row = ""
+            text = archive.read(name).decode(errors="replace") if name.startswith("xl/worksheets/") else ""
+            for found in re.finditer('<row [^>]*?r="([0-9]+)"|<c [^>]*?r="[A-Z]+([0-9]+)"', text):
+                row = found[1] or row
+                if found[2] and row and found[2] != row:
+                    raise RejectedError("damaged: a cell says that it stands in another row")  # openpyxl puts it there
 
 
 def read_workbook(payload: bytes) -> list[Record]:
