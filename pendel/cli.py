@@ -410,6 +410,7 @@ def _nightly(places: Places, as_of: dt.date | None, afresh: bool = False) -> int
     if result.error:
         _raise(state)
     _show(status_view(result))
+    click.echo(_("The morning page: {file}").format(file=places.warehouse / "site" / "index.html"))
     return PUBLISHED if result.published else HELD_BACK
 
 
