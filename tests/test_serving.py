@@ -222,11 +222,25 @@ def test_a_schedule_fires_and_deploying_works(places: Places, tmp_path: Path) ->
         url = f"http://127.0.0.1:{port}/api"
         told = environment(places, PREFECT_API_URL=url, PREFECT_HOME=str(tmp_path / "worker"))
         prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-        for command in (["work-pool", "create", "pendel", "--type", "process"], ["deploy", "--all"]):
+
+        def worker_ran() -> bool:
+            """A run that comes while one of the old schedule is at work is cancelled: it is asked for again."""
+            for command in (
+                ["deployment", "run", "nightly/every-night"],
+                ["worker", "start", "-p", "pendel", "--run-once"],
+            ):
+                told_to(command)
+            return any(run["work_pool_name"] == "pendel" for run in ask(port, "flow_runs/filter", COMPLETED))
+
+        def told_to(command: list[str]) -> None:
             done = subprocess.run(
                 [*prefect, *command], env=told, cwd=PROJECT, capture_output=True, text=True, stdin=subprocess.DEVNULL
             )
             assert done.returncode == 0, done.stdout + done.stderr
+
+        told_to(["work-pool", "create", "pendel", "--type", "process"])
+        told_to(["deploy", "--all"])
+        wait_until("run by a worker", worker_ran, process, log)
         (deployment,) = ask(port, "deployments/filter", {})
     assert deployment["work_pool_name"] == "pendel"
     assert deployment["entrypoint"] == "flows.nightly:nightly"
