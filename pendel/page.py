@@ -20,6 +20,7 @@ from pendel import figures, forecast, notify, present
 from pendel.figures import NoFigures, RunResult
 from pendel.notify import Trouble
 from pendel.places import Places, UserError, write_whole
+from pendel.reference import Parameters, read_reference
 from pendel.words import _, asked_language, counted, date, day_as, language, listed, long_day, number, set_language
 
 HOURS = 26
@@ -27,6 +28,9 @@ HOURS = 26
 
 LIST = 60
 """The most items of a branch and task that are printed; the rest is in `pendel overdue`."""
+
+MAY_BE_LOST = ("find_at_pickup", "find_at_supplier", "send")
+"""The tasks about items of which some were not found for so long that they will not be."""
 
 ORDER = ["rejected", "missing", "held", "late", "received", "empty", "none"]
 """Worst first."""
@@ -135,6 +139,14 @@ def _tasks() -> dict[str, str]:
     }
 
 
+def _lost_after(places: Places) -> int:
+    """After how many transport days an item is probably lost, by the network's parameters if they can be read."""
+    try:
+        return read_reference(places.reference).parameters.lost_after_transport_days
+    except UserError:
+        return Parameters.lost_after_transport_days
+
+
 def _total(rows: list[dict[str, Any] | None]) -> int:
     """The items of all days together."""
     return round(sum(row["items"] or 0 for row in rows if row))
@@ -143,7 +155,8 @@ def _total(rows: list[dict[str, Any] | None]) -> int:
 def _content(places: Places, run: RunResult | None, now: dt.datetime, trouble: Trouble | None) -> dict[str, Any]:
     """All that the templates tell."""
     published: dict[str, Any] | None = None
-    search: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    search: dict[str, dict[str, dict[str, list[dict[str, Any]]]]] = {}
+    lost_after = _lost_after(places)
     ahead: dict[str, Any] | None = None
     held: list[dict[str, Any]] = []
     absent: set[str] = set()
@@ -162,7 +175,9 @@ def _content(places: Places, run: RunResult | None, now: dt.datetime, trouble: T
         absent.update(found["absent"])
         held = [item for item in part("held", lambda: figures.quarantine(places), []) if not item["settled"]]
         for item in part("search", lambda: figures.search_items(places), []):
-            search.setdefault(item["name"], {}).setdefault(item["task"], []).append(item)
+            is_lost = item["task"] in MAY_BE_LOST and item["waiting_transport_days"] > lost_after
+            mine = search.setdefault(item["name"], {}).setdefault(item["task"], {"now": [], "lost": []})
+            mine["lost" if is_lost else "now"].append(item)
         ahead = part("ahead", lambda: _ahead(places, found["names"]), None)
     except NoFigures:
         pass
@@ -191,6 +206,7 @@ def _content(places: Places, run: RunResult | None, now: dt.datetime, trouble: T
         "unreadable": unreadable,
         "absent": absent,
         "search": search,
+        "lost_after": lost_after,
         "ahead": ahead,
         "signs": _signs(),
         "tasks": _tasks(),

@@ -58,6 +58,7 @@ class Parameters:
     transit_norm_transport_days: int = 2
     overdue_after_transport_days: int = 5
     unsent_after_transport_days: int = 5
+    lost_after_transport_days: int = 15
     transit_warning_days: int = 90
     export_late_after_days: int = 1
     items_per_crate: int = 30

@@ -365,6 +365,37 @@ def test_a_night_that_never_was_is_told_above_the_figures_of_before(network: Pla
     assert rest
 
 
+def test_what_is_probably_lost_stands_apart_and_each_part_the_oldest_first(network: Places, tmp_path: Path) -> None:
+    """Items that wait for 10 to 19 days, at both ends; a receipt that is not confirmed is not lost."""
+    waiting = """
+        INSERT INTO marts.search_item BY NAME
+        SELECT
+            unnest([supplying_branch, pickup_branch, pickup_branch]) AS branch,
+            unnest(['find_at_supplier', 'find_at_pickup', 'register_receipt']) AS task,
+            pickup_organisation, reservation_id, supplying_branch, pickup_branch, '2024-04-01'::DATE AS since,
+            10 + row_number() OVER (ORDER BY reservation_id) % 10 AS waiting_transport_days
+        FROM marts.fct_leg
+        WHERE supplying_branch <> ''
+        LIMIT 60"""
+    places = of_before(network, tmp_path, waiting)
+    last = figures.last_run(network)
+    assert last is not None
+    index = page.write(places, last, now(), AMSTERDAM)
+    lists = index.with_name("zoeklijsten.html").read_text(encoding="utf-8")
+    days = re.compile(r'data-head="Transportdagen">(\d+)<')
+    lost = re.findall("<details>.*?</details>", lists, re.DOTALL)
+    still = re.sub("<details>.*?</details>", "", lists, flags=re.DOTALL)
+    for table in (*lost, *still.split("</table>")):
+        found = [int(day) for day in days.findall(table)]
+        assert found == sorted(found, reverse=True)
+    items = figures.search_items(places)
+    is_lost = [item["task"] in page.MAY_BE_LOST and item["waiting_transport_days"] > 15 for item in items]
+    assert len(days.findall("".join(lost))) == sum(is_lost) > 0
+    assert {int(day) for day in days.findall("".join(lost))} == {16, 17, 18, 19}
+    assert len(days.findall(still)) == len(items) - sum(is_lost)
+    assert "al langer dan 15 transportdagen" in lost[0]
+
+
 def test_without_anything_published_it_says_what_to_do(tmp_path: Path) -> None:
     places = places_in(tmp_path)
     text = page.write(places, run(published=False, error="OSError"), now(), AMSTERDAM).read_text(encoding="utf-8")
