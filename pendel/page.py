@@ -9,12 +9,14 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import gettext
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import jinja2
+from markupsafe import Markup, escape
 
 from pendel import figures, forecast, notify, present
 from pendel.figures import NoFigures, RunResult
@@ -105,6 +107,7 @@ def machine() -> jinja2.Environment:
     made.install_gettext_callables(_, gettext.ngettext, newstyle=True)  # type: ignore[attr-defined]
     made.filters |= {
         "number": number,
+        "marked": _marked,
         "date": date,
         "day": long_day,
         "long_day": lambda day: day_as(day, "EEEE d MMMM y"),
@@ -137,6 +140,11 @@ def _tasks() -> dict[str, str]:
         "register_receipt": _("register the receipt"),
         "deliver_export": _("deliver the export"),
     }
+
+
+def _marked(text: str) -> Markup:
+    """A text for a screen, with its `commands` as HTML marks them."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _lost_after(places: Places) -> int:

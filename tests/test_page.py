@@ -340,7 +340,7 @@ def test_a_run_that_could_not_begin_is_told_above_the_figures_of_before(network:
     index = network.warehouse / "site" / "index.html"
     header, *rest = seen(index).split("Wat elke vestiging nodig heeft")
     assert "De verwerking kon niet beginnen: branches.csv is geen UTF-8. Sla het op als CSV UTF-8." in header
-    assert "Los dit op en draai `pendel nightly`" in header
+    assert "Los dit op en draai pendel nightly" in header
     assert 'class="attention"' in index.read_text(encoding="utf-8")
     assert rest, "the figures of before"
     page.write_error(network, ValueError("the value of a reader"), now())
