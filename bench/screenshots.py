@@ -75,6 +75,7 @@ def main(home: Path, given: Path | None) -> None:
     """Three mornings and Prefect's interface: a branch stayed away, all well, and a register that was spoiled."""
     IMAGES.mkdir(exist_ok=True)
     reference = shutil.copytree(PROJECT / "data" / "reference", home / "reference")
+    (reference / "published_figures.csv").unlink()  # that year's overview is yet to be written
     places = Places.of(raw=home / "raw", reference=reference, warehouse=home / "warehouse")
     if given:
         shutil.copytree(given, places.raw)
@@ -94,16 +95,15 @@ def main(home: Path, given: Path | None) -> None:
     (places.warehouse / "prefect").mkdir(parents=True)
     with server.own(PORT) as url:
         server.wait_for(url)
+        address = url.removesuffix("/api")
         night(places, url)
-        shoot(still(places, "index.html"), "ochtend-niet-geleverd.png", 1100, 960)
+        shoot(f"{address}/runs/flow-run/{of_prefect(url, 'flow_runs')}", "prefect-verwerking.png", 1280, 720, 20)
+        shoot(still(places, "index.html"), "ochtend-niet-geleverd.png", 1100, 840)
         shoot(still(places, "zoeklijsten.html"), "zoeklijst.png", 1100, 720)
         shutil.copytree(away, places.raw, dirs_exist_ok=True)
         night(places, url)
-        shoot(still(places, "index.html"), "ochtend-gewoon.png", 1100, 960)
-        run, artifact = of_prefect(url, "flow_runs"), of_prefect(url, "artifacts")
-        address = url.removesuffix("/api")
-        shoot(f"{address}/runs/flow-run/{run}", "prefect-verwerking.png", 1280, 900, 20)
-        shoot(f"{address}/artifacts/artifact/{artifact}", "prefect-verslag.png", 1100, 900, 20)
+        shoot(still(places, "index.html"), "ochtend-gewoon.png", 1100, 812)
+        shoot(f"{address}/artifacts/artifact/{of_prefect(url, 'artifacts')}", "prefect-verslag.png", 1100, 900, 20)
         register = reference / "branches.csv"
         register.write_text(re.sub(r"(?<=,)(\d{3,5})(?=,\w+_)", r"9\1", register.read_text("utf-8")), "utf-8")
         night(places, url)
