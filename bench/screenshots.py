@@ -102,12 +102,12 @@ def main(home: Path, given: Path | None) -> None:
         shoot(still(places, "zoeklijsten.html"), "zoeklijst.png", 1100, 720)
         shutil.copytree(away, places.raw, dirs_exist_ok=True)
         night(places, url)
-        shoot(still(places, "index.html"), "ochtend-gewoon.png", 1100, 812)
+        shoot(still(places, "index.html"), "ochtend-gewoon.png", 1100, 850)
         shoot(f"{address}/artifacts/artifact/{of_prefect(url, 'artifacts')}", "prefect-verslag.png", 1100, 900, 20)
         register = reference / "branches.csv"
         register.write_text(re.sub(r"(?<=,)(\d{3,5})(?=,\w+_)", r"9\1", register.read_text("utf-8")), "utf-8")
         night(places, url)
-        shoot(still(places, "index.html"), "ochtend-tegengehouden.png", 1100, 620)
+        shoot(still(places, "index.html"), "ochtend-tegengehouden.png", 1100, 890)
 
 
 if __name__ == "__main__":

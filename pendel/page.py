@@ -169,6 +169,8 @@ def _content(places: Places, run: RunResult | None, now: dt.datetime, trouble: T
     held: list[dict[str, Any]] = []
     absent: set[str] = set()
     unreadable = ""
+    sums = run.summary if run else {}
+    below = sums
 
     def part(name: str, read: Callable[[], Any], nothing: Any) -> Any:
         try:
@@ -180,6 +182,8 @@ def _content(places: Places, run: RunResult | None, now: dt.datetime, trouble: T
     try:
         with figures.published(places) as con:
             published = found = figures.morning(con)
+            if run is None or not run.published:  # what the last run found is not in the figures below
+                below = part("branches", lambda: figures.summary(con), {})
         absent.update(found["absent"])
         held = [item for item in part("held", lambda: figures.quarantine(places), []) if not item["settled"]]
         for item in part("search", lambda: figures.search_items(places), []):
@@ -193,7 +197,6 @@ def _content(places: Places, run: RunResult | None, now: dt.datetime, trouble: T
         published, unreadable = None, "before"
     except UserError:
         published, unreadable = None, "damaged"
-    sums = run.summary if run else {}
     content: dict[str, Any] = {
         "language": language(),
         "headline": trouble.wrong if trouble else present.verdict(run) if run else "",
@@ -227,7 +230,7 @@ def _content(places: Places, run: RunResult | None, now: dt.datetime, trouble: T
             "days": days,
             "grid": _grid(published["names"], days, feed),
             "last_export_day": last,
-            "branches": _branches(published, feed, last, sums, held),
+            "branches": _branches(published, feed, last, below, held),
             "arrived": sum(feed[key]["state"] in ("received", "late") for key in feed if key[1] == last),
             "expected": sum(key[1] == last for key in feed),
             "held": _held(held, published["names"]),

@@ -396,6 +396,19 @@ def test_what_is_probably_lost_stands_apart_and_each_part_the_oldest_first(netwo
     assert "al langer dan 15 transportdagen" in lost[0]
 
 
+def test_what_branches_need_is_of_the_figures_that_are_shown(network: Places) -> None:
+    """Not of a run that was held back: what it refused is not among what is refused below."""
+    last = figures.last_run(network)
+    assert last is not None
+    spoiled = [branch | {"rows_held": 98765} for branch in last.summary["branches"]]
+    told = run(summary=last.summary | {"branches": spoiled}, published=False, held_back_by=["most_rows_count"])
+    held_back = seen(page.write(network, told, now(), AMSTERDAM))
+    assert "98.765 rijen tegengehouden" not in held_back
+    assert re.search(r"\d rij(en)? tegengehouden: zie hieronder", held_back)
+    told.published = True
+    assert "98.765 rijen tegengehouden" in seen(page.write(network, told, now(), AMSTERDAM))
+
+
 def test_without_anything_published_it_says_what_to_do(tmp_path: Path) -> None:
     places = places_in(tmp_path)
     text = page.write(places, run(published=False, error="OSError"), now(), AMSTERDAM).read_text(encoding="utf-8")
