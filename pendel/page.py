@@ -343,7 +343,7 @@ def _branches(
                 "organisation": published["organisations"].get(branch, ""),
                 "state": state,
                 "rank": "held" if state == "received" and todo else state,
-                "rows": item["rows"] if item else None,
+                "rows": item["rows"] if item and state not in ("missing", "rejected") else None,
                 "todo": todo,
             }
         )

@@ -195,6 +195,7 @@ def test_it_says_in_words_what_each_branch_must_do(network: Places, tmp_path: Pa
     assert "! " in re.sub("<[^>]+>", "", row[away_name]).replace("!\n", "! ")
     assert f"Vraag {away_name} om de export" in row[away_name]
     assert "✕" in row[broken_name]
+    assert [re.findall(r'class="num"[^>]*>([^<]*)<', cells) for cells in row.values()] == [["–"], ["–"]]
     assert "gesimuleerd" in text
     assert text.index(f'scope="row">{broken_name}') < text.index(f'scope="row">{away_name}')
 
