@@ -7,9 +7,11 @@
 A part is a function `run(rounds, seed)` that returns its figures, listed in PARTS; it raises Broken when a promise does
 not hold. One line of figures a part is printed; ends with 1 when a promise was broken.
 
-kill     a night is killed (SIGKILL) at a random moment of a random phase, or exactly before or after a statement, a
-         rename or half a write. The published file is then yesterday's or today's, whole; and one clean run later every
-         published table is what it would have been, every file and every row is there once.
+kill     a night, or a rebuild of the store, is killed (SIGKILL) at a random moment of a random phase, or exactly before
+         or after a statement, a rename, a message or half a write. The published file is then yesterday's or today's,
+         whole, and so is the morning page; and one clean run later every published table and the page are what they
+         would have been, every file and every row is there once, and everybody was told what they had to be told:
+         nothing is lost, and nothing told twice but what was being sent when the kill came.
 readers  eight processes read without pause while nights publish: no error, no half-built state, never an older one.
 files    damaged exports of all formats: no crash, every row accounted for, and what an independent reader makes of them
          (bench/mutated_files.py).
@@ -20,6 +22,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
+import datetime as dt
+import http.server
 import itertools
 import json
 import os
@@ -42,13 +47,18 @@ from typing import Any
 
 import duckdb
 
-from pendel import bronze, building, contracts, figures, gates, reading
-from pendel.places import PROJECT, Places
+from pendel import bronze, building, contracts, figures, gates, history, notify, page, reading
+from pendel.places import NOTIFICATIONS, PROJECT, Damaged, Places
 from pendel.reference import read_reference
 from pendel.simulate import simulate
 from tests.pipeline import AS_OF, BRANCHES, PUBLISHED, count_rules
 
-PHASES = ["reading", "bronze", "build", "gates", "swap"]
+PHASES = ["reading", "bronze", "build", "gates", "swap", "telling"]
+MORNING = dt.datetime(2024, 5, 10, 6, tzinfo=dt.UTC)
+"""When people are told and the page is written: by the real clock a morning could end between two nights."""
+ADDRESS = "PENDEL_TORTURE"
+"""The environment variable that holds where messages go."""
+
 READERS = 8
 CHECKED_SHARE = 0.3
 """The share of the rounds in which Great Expectations checks for real; in the others plain SQL counts the row rules."""
@@ -134,29 +144,38 @@ def apart(work: Callable[[], object]) -> Any:
 # ---------------------------------------------------------------------------------------------- a night
 
 
-def night(places: Places, checked: bool, enter: Callable[[str], None]) -> None:
-    """What `flows/nightly.py` does, told phase by phase."""
+def night(places: Places, checked: bool, enter: Callable[[str], None], afresh: bool = False) -> None:
+    """What `flows/nightly.py` does, told phase by phase; with `afresh`, the store is made again."""
     run = bronze.Run.start(AS_OF, places)
     reference = read_reference(places.reference)
     with bronze.locked(places, run), ExitStack() as stack:
         result = figures.RunResult(run.run_id, f"{run.started_at:%Y-%m-%dT%H:%M:%SZ}", str(AS_OF))
         enter("reading")
         result.write(places)
-        plan = bronze.plan(places, reference)
+        plan = bronze.plan_afresh(places) if afresh else bronze.plan(places, reference)
         batches = [reading.read_files(places.raw, files, plan.known, reference) for files in plan.files.values()]
         enter("bronze")
+        if afresh:
+            bronze.start_afresh(places, run, plan, batches)
         bronze.take_in(places, reference, run, batches, gates.judge_rows if checked else count_rules)
         enter("build")
-        build = stack.enter_context(building.built(places, reference, run))
+        build = stack.enter_context(building.built(places, reference, run, afresh))
         enter("gates")
         results = gates.check_build(build.con, build.renewed) if checked else []
         if checked and not gates.decide(results).publish:
             raise Broken(f"held back by {gates.decide(results).held_back_by}")
         enter("swap")
         building.finish(build, run, results)
+        history.record(places, build, run, results)
         result.summary = figures.summary(build.con)
         building.publish(build, places)
         result.published = True
+        enter("telling")
+        # on the page and in messages every night is of the same minute, so that they can be compared
+        told = dataclasses.replace(result, run_id="-", started_at=f"{MORNING:%Y-%m-%dT%H:%M:%SZ}")
+        told.finished_at = result.finished_at = told.started_at
+        page.write(places, told, MORNING, reference.parameters.time_zone)
+        notify.tell_run(places, told, now=MORNING)
         result.write(places)
 
 
@@ -180,7 +199,7 @@ class Points:
 
     def lay(self) -> None:
         """Put the points where they belong."""
-        connect, rename, write = duckdb.connect, os.replace, Path.write_text
+        connect, rename, write, opened, send = duckdb.connect, os.replace, Path.write_text, Path.open, notify.send
         points = self
 
         class Watched:
@@ -216,12 +235,49 @@ class Points:
             points.pass_by()
             return written
 
+        def watched_open(path: Path, mode: str = "r", *arguments: Any, **named: Any) -> Any:
+            file = opened(path, mode, *arguments, **named)
+            return Appended(file) if "a" in mode else file
+
+        class Appended:
+            def __init__(self, file: Any) -> None:
+                self._file = file
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._file, name)
+
+            def __enter__(self) -> Any:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                self._file.close()
+
+            def write(self, content: Any) -> None:
+                points.pass_by()
+                if len(points.seen) == points.deadly:
+                    self._file.write(content[: len(content) // 2])
+                    self._file.flush()
+                points.pass_by()
+                self._file.write(content)
+                self._file.flush()
+                points.pass_by()
+
+        def watched_send(*arguments: Any) -> str:
+            points.pass_by()
+            answer = send(*arguments)
+            points.pass_by()
+            return answer
+
+        notify.send = watched_send
+        Path.open = watched_open  # type: ignore[method-assign, assignment]
         duckdb.connect = lambda *arguments, **named: Watched(connect(*arguments, **named))  # type: ignore[assignment]
         os.replace = watched_rename  # type: ignore[assignment]
         Path.write_text = watched_write  # type: ignore[method-assign, assignment]
 
 
-def told_night(places: Places, checked: bool, deadly: int | None, tell: Callable[[object], None]) -> None:
+def told_night(
+    places: Places, checked: bool, deadly: int | None, tell: Callable[[object], None], afresh: bool = False
+) -> None:
     """A night in a forked process that tells its phases; with `deadly`, it has points, and dies at that one."""
     points = Points(-1 if deadly is None else deadly)
 
@@ -233,7 +289,7 @@ def told_night(places: Places, checked: bool, deadly: int | None, tell: Callable
 
     if deadly is not None:
         points.lay()
-    night(places, checked, enter)
+    night(places, checked, enter, afresh)
     tell({"phase": "ended", "at": time.monotonic(), "points": points.seen})
 
 
@@ -283,6 +339,39 @@ def ledger(places: Places, files: int) -> int:
     return int(rows)
 
 
+def pages(places: Places) -> dict[str, str]:
+    """The pages that were written, each of them whole."""
+    found = {}
+    for path in sorted((places.warehouse / "site").glob("*.html")):
+        found[path.name] = path.read_text(encoding="utf-8")
+        promise(found[path.name].rstrip().endswith("</html>"), f"half of {path.name} is shown")
+    return found
+
+
+def told(places: Places) -> list[list[str]]:
+    """What was told, by the keys of each message that was sent."""
+    return [sorted(line["keys"]) for line in figures.messages(places) if line["sent"]]
+
+
+def listen(heard: Path, tell: Callable[[object], None]) -> None:
+    """Take messages on a port of this machine, which is told, and write the subject of each on a line of `heard`."""
+
+    class Hook(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with open(heard, "a", encoding="utf-8") as file:
+                file.write(message["title"] + "\n")
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *given: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Hook) as server:
+        tell({"port": server.server_address[1]})
+        server.serve_forever()
+
+
 # ---------------------------------------------------------------------------------------------- the network
 
 
@@ -292,6 +381,11 @@ class Network:
 
     folder: Path
     files: list[Path]
+
+    @property
+    def heard(self) -> Path:
+        """The messages that arrived, a line each."""
+        return self.folder / "heard"
 
     @property
     def reference(self) -> Path:
@@ -308,6 +402,12 @@ class Network:
         for file in files:
             (places.raw / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(self.folder / "exports" / file, places.raw / file)
+
+    def hears(self) -> int:
+        """How many messages arrived since this was asked before."""
+        lines = self.heard.read_text(encoding="utf-8").count("\n")
+        self.heard.write_text("", encoding="utf-8")
+        return lines
 
     def corrected(self) -> list[Path]:
         """The exports that supersede others of their branch and day."""
@@ -335,11 +435,22 @@ def network() -> Iterator[Network]:
         (folder / "reference" / "organisations.csv").write_text("organisation,name\nX,Org X\nY,Org Y\n")
         (folder / "reference" / "published_figures.csv").write_text(PUBLISHED, encoding="utf-8")
         shutil.copy(PROJECT / "data" / "reference" / "simulation.yaml", folder / "reference")
+        (folder / "reference" / NOTIFICATIONS).write_text(
+            f"recipients:\n  - {{name: team, address_from: {ADDRESS}, also_when_fine: true}}\n", encoding="utf-8"
+        )
         truth = folder / "truth.json"
         apart(lambda: void(simulate(2024, folder / "exports", folder / "reference", imperfections=True, truth=truth)))
         found = [path for path in (folder / "exports").rglob("*") if path.is_file()]
         found.sort(key=lambda path: (path.stat().st_mtime_ns, path.as_posix()))
-        yield Network(folder, [path.relative_to(folder / "exports") for path in found])
+        net = Network(folder, [path.relative_to(folder / "exports") for path in found])
+        net.heard.touch()
+        team = Child(lambda tell: listen(net.heard, tell))
+        os.environ[ADDRESS] = f"json://127.0.0.1:{team.hear()['port']}"
+        try:
+            yield net
+        finally:
+            team.kill()
+            team.rest()
 
 
 # ---------------------------------------------------------------------------------------------- kill
@@ -353,10 +464,15 @@ class Scene:
     checked: bool
     files: int
     before: dict[str, list[str]] | None
+    afresh: bool = False
+    store: str = ""
     after: dict[str, list[str]] = field(default_factory=dict)
     lasts: dict[str, float] = field(default_factory=dict)
     points: list[str] = field(default_factory=list)
     rows: int = 0
+    pages: dict[str, str] = field(default_factory=dict)
+    told_before: int = 0
+    told: list[list[str]] = field(default_factory=list)
 
     def copy(self, folder: Path) -> Places:
         """The same installation again; the raw files are shared, since nobody writes them."""
@@ -368,38 +484,75 @@ class Scene:
 
 def scenes(net: Network) -> dict[str, Scene]:
     """A first night, one that continues a published warehouse, one whose files supersede others: with and without
-    Great Expectations."""
+    Great Expectations. And rebuilds: of a sound store that has a write-ahead log beside it, and of a damaged one."""
     late = net.corrected()
     promise(len(late) > 2, "the simulated exports hold too few corrections")
     others = [file for file in net.files if file not in late]
     half = len(others) // 2
+    # in another order than their times tell: a rebuild knows it from what the runs left
+    mixed = random.Random(1).sample(net.files, len(net.files))
     found: dict[str, Scene] = {}
-    for name, first, then in (
-        ("first night", [], others[:half]),
-        ("continued night", others[:half], others[half : half + 12]),
-        ("superseding night", others, late),
+    for name, first, then, store in (
+        ("first night", [], others[:half], ""),
+        ("continued night", others[:half], others[half : half + 12], ""),
+        ("superseding night", others, late, ""),
+        ("rebuild, sound store", mixed[:-12], mixed[-12:], "logged"),
+        ("rebuild, damaged store", mixed[:-12], mixed[-12:], "damaged"),
     ):
-        for checked in (False, True):
+        for checked in (False,) if store else (False, True):
             places = net.install(f"{name} {checked}")
-            before = None
-            if first:
-                net.deliver(places, first)
+            parts = [first[: len(first) // 2], first[len(first) // 2 :]] if store else [first]
+            for part in filter(None, parts):
+                net.deliver(places, part)
                 apart(lambda: night(places, False, void))  # noqa: B023
-                before = apart(lambda: contents(places))  # noqa: B023
+            before = apart(lambda: contents(places)) if first else None  # noqa: B023
             net.deliver(places, then)
-            scene = Scene(places, checked, len(first) + len(then), before)
+            scene = Scene(places, checked, len(first) + len(then), before, bool(store), store)
+            scene.told_before = len(told(places))
+            expected = apart(lambda: _undisturbed(net, scene)) if store else None  # noqa: B023
+            if store == "logged":
+                _leave_a_log(places)
+            elif store == "damaged":
+                places.bronze.write_bytes(places.bronze.read_bytes()[:20000])
             copy = scene.copy(net.folder / "measured")
-            marks = Child(lambda tell: told_night(copy, scene.checked, None, tell)).rest()  # noqa: B023
+            marks = _killable(scene, copy, None).rest()
             promise(marks[-1].get("phase") == "ended", f"an undisturbed night failed: {marks[-1]}")
             for mark, after in itertools.pairwise(marks):
                 scene.lasts[mark["phase"]] = after["at"] - mark["at"]
             scene.after = apart(lambda: contents(copy))  # noqa: B023
+            promise(expected in (None, scene.after), "a rebuild makes another warehouse than the nights did")
             scene.rows = apart(lambda: ledger(copy, scene.files))  # noqa: B023
+            scene.pages = pages(copy)
+            scene.told = told(copy)[scene.told_before :]
             promise(scene.before != scene.after, "the night changes nothing: killing it proves nothing")
+            promise(len(scene.pages) == 2, "a page is missing")
             copy = scene.copy(net.folder / "measured")
-            scene.points = Child(lambda tell: told_night(copy, scene.checked, -1, tell)).rest()[-1]["points"]  # noqa: B023
+            scene.points = _killable(scene, copy, -1).rest()[-1]["points"]
             found[f"{name}{', checked' if checked else ''}"] = scene
+    promise(all(scene.told for scene in found.values() if scene.before is None), "nobody was told anything")
     return found
+
+
+def _undisturbed(net: Network, scene: Scene) -> dict[str, list[str]]:
+    """What a night, which is no rebuild, publishes."""
+    places = scene.copy(net.folder / "undisturbed")
+    night(places, scene.checked, void)
+    return contents(places)
+
+
+def _leave_a_log(places: Places) -> None:
+    """Kill a night that has nothing to do when its transaction is in the write-ahead log, and not in the store yet."""
+    elsewhere = Places(places.warehouse / "nothing", places.reference, places.warehouse)
+    elsewhere.raw.mkdir()
+    folder = places.warehouse.with_name("copied")
+    shutil.copytree(places.warehouse, folder)
+    copy = Places(folder / "nothing", places.reference, folder)
+    points = Child(lambda tell: told_night(copy, False, -1, tell)).rest()[-1]["points"]
+    shutil.rmtree(folder)
+    last = max(number for number, phase in enumerate(points) if phase == "bronze")
+    Child(lambda tell: told_night(elsewhere, False, last - 1, tell)).rest()
+    elsewhere.raw.rmdir()
+    promise(Path(f"{places.bronze}.wal").exists(), "no write-ahead log was left")
 
 
 def kill(rounds: int, seed: int) -> dict[str, object]:
@@ -409,7 +562,7 @@ def kill(rounds: int, seed: int) -> dict[str, object]:
     died: Counter[str] = Counter()
     how: Counter[str] = Counter()
     nights: Counter[str] = Counter()
-    survived = missed = 0
+    survived = missed = twice = 0
     with network() as net:
         plays = scenes(net)
         while sum(died.values()) < rounds:
@@ -419,7 +572,9 @@ def kill(rounds: int, seed: int) -> dict[str, object]:
             phase = rng.choice(PHASES if checked else [phase for phase in PHASES if phase != "gates"])
             places = scene.copy(net.folder / "killed")
             by_timer = rng.random() < 0.6
+            again = rng.random() < 0.5
             where = f"{name}, {phase}, seed {seed}, kill {sum(died.values())}"
+            net.hears()
             in_phase = _kill_by_timer(scene, places, phase, rng) if by_timer else _kill_at(scene, places, phase, rng)
             if in_phase is None:
                 missed += 1
@@ -439,13 +594,24 @@ def kill(rounds: int, seed: int) -> dict[str, object]:
                     survived += seen == scene.before
                 else:
                     promise(scene.before is None, "the published warehouse is gone")
-                after, rows = apart(lambda: _clean_night(places, scene))  # noqa: B023
+                pages(places)
+                after, rows, rebuilt = apart(lambda: _clean_night(places, scene, again))  # noqa: B023
                 promise(after == scene.after, "the tables differ after a clean run")
                 promise(rows == scene.rows, f"{rows} rows are stored, not {scene.rows}")
+                promise(pages(places) == scene.pages, "the pages differ after a clean run")
+                new = told(places)[scene.told_before :]
+                promise(new == scene.told, f"told were {new}, not {scene.told}")
+                over = net.hears() - len(new)
+                promise(over == 0 or (over == 1 and in_phase == "telling"), f"{over} messages too many arrived")
+                twice += over
                 last = figures.last_run(places)
                 promise(last is not None and last.published, "the clean run is not the last run")
                 left = [path.name for path in places.warehouse.glob("*building*")]
+                left += [path.name for path in places.warehouse.glob("site/*.draft")]
                 promise(not left and not places.spill.exists(), f"left behind: {left}")
+                if scene.store == "damaged" or (scene.afresh and rebuilt):
+                    kept = [path.read_bytes() for path in places.warehouse.glob("bronze.duckdb.set-aside-*")]
+                    promise(scene.places.bronze.read_bytes() in kept, "the store of before was not kept")
             except Broken as broken:
                 raise Broken(f"{where}: {broken}") from None
     return {
@@ -455,12 +621,22 @@ def kill(rounds: int, seed: int) -> dict[str, object]:
         **dict(nights),
         "old one still published": survived,
         "too late": missed,
+        "messages sent again": twice,
     }
 
 
-def _clean_night(places: Places, scene: Scene) -> tuple[dict[str, list[str]], int]:
-    night(places, scene.checked, void)
-    return contents(places), ledger(places, scene.files)
+def _clean_night(places: Places, scene: Scene, again: bool) -> tuple[dict[str, list[str]], int, bool]:
+    """After a rebuild that was killed: another one (with `again`), or a night, and a rebuild if that asks for one.
+    Returns the tables, the number of rows, and whether it was rebuilt.
+    """
+    rebuilt = scene.afresh and again
+    try:
+        night(places, scene.checked, void, rebuilt)
+    except Damaged:
+        promise(scene.afresh, "a killed night left a damaged store")
+        rebuilt = True
+        night(places, scene.checked, void, True)
+    return contents(places), ledger(places, scene.files), rebuilt
 
 
 def warm_up() -> None:
@@ -470,13 +646,16 @@ def warm_up() -> None:
     contracts.kpis()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        import apprise
         import duckdb_sqlalchemy  # noqa: F401
         import great_expectations  # noqa: F401
+
+        apprise.Apprise.instantiate("json://localhost")  # which loads all that it can talk to
 
 
 def _kill_by_timer(scene: Scene, places: Places, phase: str, rng: random.Random) -> str | None:
     """Kill a night at a random moment of a phase. Returns the phase in which it died; None when it had ended."""
-    child = Child(lambda tell: told_night(places, scene.checked, None, tell))
+    child = _killable(scene, places, None)
     now = None
     while (said := child.hear()) is not None and "error" not in said:
         now = said["phase"]
@@ -490,7 +669,11 @@ def _kill_by_timer(scene: Scene, places: Places, phase: str, rng: random.Random)
 def _kill_at(scene: Scene, places: Places, phase: str, rng: random.Random) -> str | None:
     """Let a night kill itself at a random one of its exact points in a phase."""
     deadly = rng.choice([number for number, at in enumerate(scene.points) if at == phase])
-    return _phase_of_death(Child(lambda tell: told_night(places, scene.checked, deadly, tell)), None)
+    return _phase_of_death(_killable(scene, places, deadly), None)
+
+
+def _killable(scene: Scene, places: Places, deadly: int | None) -> Child:
+    return Child(lambda tell: told_night(places, scene.checked, deadly, tell, scene.afresh))
 
 
 def _phase_of_death(child: Child, now: str | None) -> str | None:

@@ -209,10 +209,11 @@ def nightly(
             raise
         finally:
             result.finished_at = result.finished_at or _now()
-            result.write(places)
             zone = network.parameters.time_zone
             _write_page(lambda: page.write(places, result, dt.datetime.now(dt.UTC), zone, failure))
             notify.tell_run(places, result, failure)
+            # last: a run that is killed before everybody was told has not ended, and is noticed (nights.was_killed)
+            result.write(places)
             _report("result", {"result": result})
 
 

@@ -285,8 +285,8 @@ def messages(places: Places) -> list[dict[str, Any]]:
     if not places.messages.exists():
         return []
     found = []
-    for line in places.messages.read_text(encoding="utf-8").splitlines():
-        with suppress(ValueError):  # half a line, of a full disk
+    for line in places.messages.read_bytes().split(b"\n"):
+        with suppress(ValueError):  # half a line, of a run that was killed or a full disk
             found.append(json.loads(line))
     return found
 

@@ -35,7 +35,9 @@ FIGURES = (
 def record(places: Places, build: Build, run: Run, results: Sequence[CheckResult]) -> Path:
     """Write the manifest and the figures of a run whose warehouse is built and checked, published or not.
 
-    Returns the manifest's path. What is written last is the manifest: where it is, the run's figures are too.
+    The files of earlier runs that took them in and were killed before they could write their own manifest stand in this
+    one: no file is without. Returns the manifest's path. What is written last is the manifest: where it is, the run's
+    figures are too.
     """
     con, folder = build.con, places.runs / run.run_id
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,8 +48,8 @@ def record(places: Places, build: Build, run: Run, results: Sequence[CheckResult
     taken_in = dicts(
         con,
         "SELECT file_id, branch, path AS file, path_key, sha256, size_bytes, arrived_at, export_date, verdict "
-        "FROM store.file WHERE run_id = ? ORDER BY file_id",
-        [run.run_id],
+        "FROM store.file WHERE NOT list_contains(?, run_id) ORDER BY file_id",
+        [[path.parent.name for path in places.runs.glob("*/manifest.json") if path.parent != folder]],
     )
     relations = [
         f"{schema}.{table}"

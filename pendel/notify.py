@@ -528,8 +528,12 @@ def _line(to: str, run_id: str, at: dt.datetime, found: Message, occasion: str) 
 
 def _keep(places: Places, line: dict[str, Any]) -> None:
     places.warehouse.mkdir(parents=True, exist_ok=True)
-    with places.messages.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    with places.messages.open("a+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        # half a line, of a run that was killed or a full disk, would take this one along
+        mend = b"" if file.read() in (b"", b"\n") else b"\n"
+        file.write(mend + json.dumps(line, ensure_ascii=False).encode() + b"\n")
 
 
 def _send_and_keep(
@@ -543,7 +547,10 @@ def _send_and_keep(
         line["at"] = first_at
     if line["error"]:
         log.error("%s could not be told: %s", recipient.name, line["error"])
-    _keep(places, line)
+    try:
+        _keep(places, line)
+    except OSError:  # a full disk; the others are to be told all the same
+        log.error("what %s was told could not be kept: no place to write", recipient.name)
     return line
 
 
