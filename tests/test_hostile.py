@@ -85,6 +85,16 @@ def remade(book: bytes, **parts: str | bytes) -> bytes:
     return zipped(content)
 
 
+def of_no_known_kind(book: bytes) -> bytes:
+    """A workbook in which the word that tells what the part of its sheet is, is damaged."""
+    with zipfile.ZipFile(io.BytesIO(book)) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    related = content["xl/_rels/workbook.xml.rels"]
+    content["xl/_rels/workbook.xml.rels"] = related.replace(b"/worksheet\"", b"worksheet\"")
+    assert content["xl/_rels/workbook.xml.rels"] != related
+    return zipped(content)
+
+
 def sheet(rows: str) -> str:
     return f'<worksheet xmlns="x"><sheetData>{rows}</sheetData></worksheet>'
 
@@ -203,6 +213,7 @@ def test_an_archive_of_very_many_members_is_not_listed(tmp_path: Path) -> None:
         pytest.param(remade(SOUND_BOOK, sheet1=sheet('<row><c t="s"><v>99</v></c></row>')), "no_workbook", id="99"),
         pytest.param(remade(SOUND_BOOK, sheet1="<worksheet>" + "<a>" * 200_000), "no_workbook", id="deep"),
         pytest.param(remade(SOUND_BOOK, sheet1=sheet('<row r="1">')), "no_workbook", id="no well-formed XML"),
+        pytest.param(of_no_known_kind(SOUND_BOOK), "no_workbook", id="nothing says that it is a worksheet"),
     ],
 )
 def test_a_workbook_that_is_a_trap_is_refused(tmp_path: Path, book: bytes, reason: str) -> None:
