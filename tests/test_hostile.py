@@ -90,7 +90,7 @@ def of_no_known_kind(book: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(book)) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     related = content["xl/_rels/workbook.xml.rels"]
-    content["xl/_rels/workbook.xml.rels"] = related.replace(b"/worksheet\"", b"worksheet\"")
+    content["xl/_rels/workbook.xml.rels"] = related.replace(b'/worksheet"', b'worksheet"')
     assert content["xl/_rels/workbook.xml.rels"] != related
     return zipped(content)
 
