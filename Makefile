@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test browser lint types generated bench torture mutants lock clean help
+.PHONY: demo test browser lint types generated bench screenshots torture mutants lock clean help
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -40,6 +40,9 @@ generated: $(INSTALLED) ## suites, data dictionary, compiled Dutch texts: from t
 
 bench: $(INSTALLED) ## processor time of a night, beside the least that reading can take
 	$(BIN)/python bench/night.py
+
+screenshots: $(INSTALLED) ## the pictures of docs/coordinator.md, from real runs (needs chromium: make browser)
+	$(BIN)/python bench/screenshots.py
 
 torture: $(INSTALLED) ## kills, readers, damaged files, canaries (ROUNDS="--short" for a few of each)
 	$(BIN)/python bench/torture.py $(ROUNDS)

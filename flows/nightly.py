@@ -32,7 +32,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
 from pendel import bronze, building, figures, gates, history, nights, notify, page, present, reading
-from pendel.places import PROJECT, Places, UserError, discreet, hush
+from pendel.places import PROJECT, Places, discreet, hush
 from pendel.reference import Reference, read_reference
 
 atexit.register(hush)  # a scheduled run has a process of its own
@@ -208,10 +208,12 @@ def nightly(
     try:
         places.check_raw()
         network = read_reference(places.reference)
-    except UserError as error:
-        notify.tell_error(places, error)
+        day = dt.date.fromisoformat(as_of) if as_of else figures.today(network.parameters.time_zone)
+    except Exception as error:
+        told = error
+        notify.tell_error(places, told)
+        _write_page(lambda: page.write_error(places, told, dt.datetime.now(dt.UTC)))
         raise
-    day = dt.date.fromisoformat(as_of) if as_of else figures.today(network.parameters.time_zone)
     run = bronze.Run.start(day, places)
     gc.freeze()  # what the imports of Prefect and Great Expectations left need not be walked again and again
     with bronze.locked(places, run), ExitStack() as stack:
@@ -229,17 +231,18 @@ def nightly(
             raise
         finally:
             result.finished_at = result.finished_at or _now()
-            _write_page(places, network, result)
+            zone = network.parameters.time_zone
+            _write_page(lambda: page.write(places, result, dt.datetime.now(dt.UTC), zone, failure))
             notify.tell_run(places, result, failure)
             # last: a run that is killed before everybody was told has not ended, and is noticed (nights.was_killed)
             result.write(places)
             _report("result", {"result": result})
 
 
-def _write_page(places: Places, network: Reference, result: figures.RunResult) -> None:
+def _write_page(write: Callable[[], object]) -> None:
     """Write the morning page. What goes wrong with it is told, and leaves the run as it was."""
     try:
-        page.write(places, result, dt.datetime.now(dt.UTC), network.parameters.time_zone)
+        write()
     except Exception as error:
         _report("page_failed", {"error": discreet(error)})
 

@@ -22,7 +22,7 @@ import click
 
 from pendel import __version__
 from pendel.places import Busy, Places, UserError, discreet, hush
-from pendel.words import LANGUAGES, _, number, set_language
+from pendel.words import LANGUAGES, _, ask_language, asked_language, number, set_language
 
 PUBLISHED, HELD_BACK, USAGE, NO_DATA, BUSY = 0, 1, 2, 3, 4
 """Exit codes of `pendel nightly` (and 3 of `pendel kpi`)."""
@@ -269,6 +269,7 @@ def serve(places: Places, at: dt.datetime, port: int) -> None:
     with contextlib.nullcontext(given) if given else server.own(port) as url:
         server.wait_for(url)
         os.environ["PREFECT_API_URL"] = url
+        os.environ["PENDEL_LANG"] = asked_language()  # of the nights, each a process of its own
         text = _("Every night at {time} ({zone}). Prefect's page: {page}. Stop with Ctrl-C.")
         click.echo(text.format(time=f"{at:%H:%M}", zone=zone, page=url.removesuffix("/api")), err=True)
         from flows.serving import keep
@@ -297,7 +298,10 @@ def watch(places: Places, older_than: float, trial: bool) -> None:
         for text in present.unsent_lines([line for line in sent if not line["sent"]]):
             click.echo(text, err=True)
         sys.exit(0 if all(line["sent"] for line in sent) else 1)
-    troubles = notify.watch(places, hours=older_than)
+    now = dt.datetime.now(dt.UTC)
+    troubles = notify.watch(places, now, older_than)
+    if troubles:
+        _write_page(lambda page: page.write_alarm(places, now, older_than))
     for trouble in troubles:
         click.echo(f"{trouble.wrong} {trouble.to_do}")
     unsent = present.unsent_lines(figures.unsent_messages(places))
@@ -388,11 +392,18 @@ def _nightly(places: Places, as_of: dt.date | None, afresh: bool = False) -> int
     from pendel.reference import read_reference
 
     # What a user can have wrong is found before Prefect starts, which takes seconds.
-    network = read_reference(places.reference)
-    places.check_raw()
-    day = as_of or today(network.parameters.time_zone)
-    with bronze.locked(places, bronze.Run.start(day)):
-        _make_sure_of_room(places)
+    try:
+        network = read_reference(places.reference)
+        places.check_raw()
+        day = as_of or today(network.parameters.time_zone)
+        with bronze.locked(places, bronze.Run.start(day)):
+            _make_sure_of_room(places)
+    except Busy:
+        raise
+    except Exception as error:
+        failure = error
+        _write_page(lambda page: page.write_error(places, failure, dt.datetime.now(dt.UTC)))
+        raise
     (places.warehouse / "prefect").mkdir(parents=True, exist_ok=True)  # Prefect's server makes one level, no more
     for name, value in _prefect_environment(places).items():
         os.environ.setdefault(name, value)
@@ -417,7 +428,19 @@ def _nightly(places: Places, as_of: dt.date | None, afresh: bool = False) -> int
         _raise(state)
     result = results[0]
     _show(status_view(result))
+    click.echo(_("The morning page: {file}").format(file=places.warehouse / "site" / "index.html"))
     return PUBLISHED if result.published else HELD_BACK
+
+
+def _write_page(write: Callable[[Any], None]) -> None:
+    """Let the module of the morning page write it; what goes wrong with it is told, and changes nothing else."""
+    from pendel import page
+
+    try:
+        write(page)
+    except Exception as error:
+        told = _("the morning page could not be written ({error})")
+        click.echo(told.format(error=discreet(error)), err=True)
 
 
 def _make_sure_of_room(places: Places) -> None:
@@ -989,7 +1012,7 @@ def main() -> None:
     """Run the command line; errors that a user can mend end in one sentence, without a traceback."""
     atexit.register(hush)  # registered first, so run last
     try:
-        set_language(_language_asked(sys.argv[1:]))
+        ask_language(_language_asked(sys.argv[1:]))
     except UserError as error:
         click.echo(_error(error), err=True)
         sys.exit(USAGE)

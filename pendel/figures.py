@@ -33,6 +33,10 @@ QUESTIONS = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.S
 """The statements that a query may be; DuckDB takes apart a PIVOT whose columns it has to find (MULTI)."""
 
 
+OF_BEFORE = (duckdb.CatalogException, duckdb.BinderException)
+"""What DuckDB raises when a warehouse that an older version published lacks a relation or column that is asked for."""
+
+
 class NoFigures(UserError):
     """Nothing was published yet, or nothing for that period."""
 
@@ -541,16 +545,35 @@ def morning(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     `as_of`; `names` and `organisations` (branch → name, organisation); `feed` (branch, export_date, state, rows), four
     weeks of it; `lanes`, the rows of marts.lane_usual; `under_way` (pickup_branch, by transport days since the sending:
     fresh 0 and 1, due 2, late from 3 on, overdue, unknown; oldest: the first day of sending); `days` (date, delivered,
-    mean of seven days) of eight weeks; `this_year`: deliveries of the year of the day before the run.
+    mean of seven days) of eight weeks; `this_year`: deliveries of the year of the day before the run; `absent`: which
+    of these a warehouse of an older version cannot tell, and are empty.
+
+    Raises one of OF_BEFORE when it cannot tell even its run and branches.
     """
     run = dicts(con, "SELECT run_id, as_of FROM quality.run WHERE is_this_run")[0]
-    lanes = dicts(con, "SELECT * FROM marts.lane_usual ORDER BY supplying_branch, pickup_branch")
+    absent = []
+
+    def part(name: str, sql: str, parameters: object = None) -> list[dict[str, Any]]:
+        try:
+            return dicts(con, sql, parameters)
+        except OF_BEFORE:
+            absent.append(name)
+            return []
+
+    day = {"as_of": run["as_of"]}
+    this_year = part(
+        "this_year",
+        "SELECT max(value)::INTEGER AS deliveries FROM kpi.value WHERE kpi = 'deliveries_total' "
+        "AND dimension = 'total' AND month = 0 AND year = year($as_of::DATE - 1)",
+        day,
+    )
+    part("ahead", "SELECT 1 FROM marts.forecast_branch_day, marts.forecast_lane_day, marts.forecast_error LIMIT 0")
     return {
         **run,
         "names": dict(con.execute("SELECT branch, name FROM marts.dim_branch ORDER BY name").fetchall()),
         "organisations": dict(con.execute("SELECT branch, organisation FROM marts.dim_branch").fetchall()),
-        "feed": dicts(
-            con,
+        "feed": part(
+            "feed",
             """
             SELECT d.branch, d.export_date, d.state, coalesce(f.rows_read, 0) AS rows
             FROM marts.feed_day AS d
@@ -558,11 +581,19 @@ def morning(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
             WHERE d.export_date >= $as_of::DATE - 28
             ORDER BY d.export_date, d.branch
             """,
-            {"as_of": run["as_of"]},
+            day,
         ),
-        "lanes": lanes,
-        "under_way": dicts(
-            con,
+        "lanes": part(
+            "lanes",
+            """
+            SELECT supplying_branch, pickup_branch, date, delivered, is_told, usually_delivered, least_delivered,
+                most_delivered, is_unusual
+            FROM marts.lane_usual
+            ORDER BY supplying_branch, pickup_branch
+            """,
+        ),
+        "under_way": part(
+            "under_way",
             """
             SELECT
                 pickup_branch,
@@ -577,8 +608,8 @@ def morning(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
             ORDER BY overdue DESC, late DESC, pickup_branch
             """,
         ),
-        "days": dicts(
-            con,
+        "days": part(
+            "days",
             """
             WITH day AS (
                 SELECT d.date, d.holiday, coalesce(sum(l.delivered), 0)::INTEGER AS delivered
@@ -592,13 +623,10 @@ def morning(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
             QUALIFY row_number() OVER (ORDER BY date DESC) <= 56
             ORDER BY date
             """,
-            {"as_of": run["as_of"]},
+            day,
         ),
-        "this_year": con.execute(
-            "SELECT max(value)::INTEGER FROM kpi.value WHERE kpi = 'deliveries_total' AND dimension = 'total' "
-            "AND month = 0 AND year = year(?::DATE - 1)",
-            [run["as_of"]],
-        ).fetchall()[0][0],
+        "this_year": this_year[0]["deliveries"] if this_year else None,
+        "absent": absent,
     }
 
 
@@ -623,8 +651,10 @@ def search_items(places: Places, branch: str | None = None) -> list[dict[str, An
             con,
             """
             SELECT
-                b.name, i.*,
-                s.file AS supplier_file, s.export_date AS supplier_export_date,
+                b.name, i.branch, i.task, i.pickup_organisation, i.reservation_id, i.supplying_branch, i.pickup_branch,
+                i.supplying_organisation, i.item_barcode, i.material_type, i.since, i.waiting_transport_days,
+                i.told_by_export_of, i.told_by_export_state, i.supplier_file_id, i.supplier_row, i.pickup_file_id,
+                i.pickup_row, s.file AS supplier_file, s.export_date AS supplier_export_date,
                 p.file AS pickup_file, p.export_date AS pickup_export_date
             FROM marts.search_item AS i
             JOIN marts.dim_branch AS b ON i.branch = b.branch

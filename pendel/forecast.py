@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import duckdb
-
-from pendel.figures import NoFigures, dicts, published
+from pendel.figures import OF_BEFORE, NoFigures, dicts, published
 from pendel.places import Places, UserError
 
 BY = {"branch": ["branch", "direction"], "lane": ["supplying_branch", "pickup_branch", "method"]}
@@ -63,7 +61,7 @@ def forecast(places: Places, by: str = "branch", branch: str | None = None) -> d
                 FROM marts.forecast_lane_day
                 """,
             )[0]
-        except duckdb.CatalogException:
+        except OF_BEFORE:
             rows = []
     if not rows:
         raise NoFigures("The published warehouse holds no forecast. Run `pendel nightly` first.")

@@ -153,11 +153,11 @@ def read_settings(folder: Path) -> Settings:
 
 
 def zone_of(folder: Path) -> str:
-    """The time zone of the network, by its parameters."""
+    """The time zone of the network, by its parameters; where they cannot be read or name none, the usual one."""
     try:
         given = yaml.safe_load((folder / "parameters.yaml").read_text(encoding="utf-8")) or {}
-        return str(given.get("time_zone", Settings.time_zone))
-    except (OSError, yaml.YAMLError, AttributeError):
+        return ZoneInfo(str(given.get("time_zone", Settings.time_zone))).key
+    except (OSError, yaml.YAMLError, AttributeError, ValueError, LookupError):  # no zone is a LookupError
         return Settings.time_zone
 
 
@@ -324,6 +324,16 @@ def absence(places: Places, now: dt.datetime, hours: float = HOURS, zone: str = 
     return [Trouble("nothing_ran", "", key, wrong, to_do)]
 
 
+def not_begun(error: Exception) -> Trouble:
+    """What is wrong when a run could not even begin, in the language chosen; of an error that a user cannot mend only
+    its kind and place.
+    """
+    told = _(error.template).format(**error.values) if isinstance(error, UserError) else str(discreet(error))
+    key = error.template if isinstance(error, UserError) else told
+    wrong = _("The run could not begin: {error}").format(error=told)
+    return Trouble("crashed", "", f"crashed {key}", wrong, _("Mend this, and run `pendel nightly`."))
+
+
 def refused_files(places: Places) -> dict[str, list[str]]:
     """For each branch its rejected files, newest first, with the reason and what to do, in the language chosen."""
     found: dict[str, list[str]] = {}
@@ -403,16 +413,13 @@ def tell_run(
             _tell(places, settings, troubles, headline, when, run.run_id, now)
 
 
-def tell_error(places: Places, error: UserError, now: dt.datetime | None = None) -> None:
+def tell_error(places: Places, error: Exception, now: dt.datetime | None = None) -> None:
     """Tell of an error because of which a run could not even begin. Nothing is raised, as in `tell_run`."""
     with _never_failing(places):
         settings = read_settings(places.reference)
         now = now or dt.datetime.now(dt.UTC)
         with _speaking(settings.language):
-            wrong = _("The run could not begin: {error}").format(error=_(error.template).format(**error.values))
-            to_do = _("Mend this, and run `pendel nightly`.")
-            trouble = Trouble("crashed", "", f"crashed {error.template}", wrong, to_do)
-            _tell(places, settings, [trouble], _("The run could not begin."), _moment(now, settings), "", now)
+            _tell(places, settings, [not_begun(error)], _("The run could not begin."), _moment(now, settings), "", now)
 
 
 def watch(places: Places, now: dt.datetime | None = None, hours: float = HOURS) -> list[Trouble]:

@@ -1,4 +1,5 @@
-"""The coordinator's morning page, and the search lists to print: HTML in Dutch that needs no server and no script.
+"""The coordinator's morning page, and the search lists to print: HTML that needs no server and no script, in Dutch, or
+in English where --lang or PENDEL_LANG asks for it.
 
 What is on it is selected by `pendel.figures`; here it gets its words, its order and its form.
 """
@@ -7,58 +8,81 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import gettext
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import jinja2
-from babel.dates import format_date
+from markupsafe import Markup, escape
 
-from pendel import figures, forecast, present
+from pendel import figures, forecast, notify, present
 from pendel.figures import NoFigures, RunResult
+from pendel.notify import Trouble
 from pendel.places import Places, UserError, write_whole
-from pendel.words import date, language, number, set_language
+from pendel.reference import Parameters, read_reference
+from pendel.words import _, asked_language, counted, date, day_as, language, listed, long_day, number, set_language
 
 HOURS = 26
 """A page that is older was not followed by another night."""
 
-SIGNS = {
-    "received": ("✓", "ontvangen"),
-    "late": ("◷", "te laat"),
-    "empty": ("–", "leeg bestand"),
-    "rejected": ("✕", "afgekeurd"),
-    "missing": ("!", "niet ontvangen"),
-    "none": ("·", "niet verwacht"),
-}
-"""The state of a branch's export of a day: a sign and a word, since colour alone tells nothing to everybody."""
-
-TASKS = {
-    "find_at_pickup": "zoeken: had moeten aankomen",
-    "find_at_supplier": "zoeken: verzonden, nooit aangekomen",
-    "send": "verzenden",
-    "register_receipt": "ontvangst registreren",
-    "deliver_export": "aanlevering leveren",
-}
-"""What a branch is asked on its search list, in few words."""
-
 LIST = 60
 """The most items of a branch and task that are printed; the rest is in `pendel overdue`."""
+
+MAY_BE_LOST = ("find_at_pickup", "find_at_supplier", "send")
+"""The tasks about items of which some were not found for so long that they will not be."""
 
 ORDER = ["rejected", "missing", "held", "late", "received", "empty", "none"]
 """Worst first."""
 
+PAGES = ("zoeklijsten.html", "index.html")
 
-def write(places: Places, run: RunResult, now: dt.datetime, time_zone: str) -> Path:
+
+def write(places: Places, run: RunResult, now: dt.datetime, time_zone: str, error: BaseException | None = None) -> Path:
     """Write `site/index.html` in the warehouse's folder, of a run and of what is published, and beside it
-    `zoeklijsten.html`, the search lists of all branches; `now` bears its zone.
+    `zoeklijsten.html`, the search lists of all branches; `now` bears its zone, `error` is why the run broke off.
 
     A run that was held back or broke off leaves the figures of the night before: the page says so.
     """
+
+    def why() -> Trouble | None:
+        told = _(error.template).format(**error.values) if isinstance(error, UserError) else ""
+        return notify.troubles_of(run, why=told)[0] if run.error else None
+
+    return _write(places, run, now, time_zone, why)
+
+
+def write_error(places: Places, error: Exception, now: dt.datetime) -> None:
+    """Have the page say that a run could not begin, and why, above what the last run left.
+
+    Nothing is written where no warehouse is: what is wrong may be its place.
+    """
+    _write_above(places, now, lambda: notify.not_begun(error))
+
+
+def write_alarm(places: Places, now: dt.datetime, hours: float = notify.HOURS) -> None:
+    """Have the page say that a run is missing or was killed, if so, above what the last run left."""
+    zone = notify.zone_of(places.reference)
+    if notify.absence(places, now, hours, zone):
+        _write_above(places, now, lambda: notify.absence(places, now, hours, zone)[0])
+
+
+def _write_above(places: Places, now: dt.datetime, why: Callable[[], Trouble]) -> None:
+    if places.warehouse.is_dir():
+        _write(places, figures.last_run(places), now, notify.zone_of(places.reference), why)
+
+
+def _write(
+    places: Places, run: RunResult | None, now: dt.datetime, time_zone: str, why: Callable[[], Trouble | None]
+) -> Path:
+    """Write the pages in the language asked for; `why` says in it what is wrong with the run itself."""
     before = language()
-    set_language("nl")
+    set_language(asked_language())
     try:
-        content = _content(places, run, now.astimezone(ZoneInfo(time_zone)))
-        pages = {name: _template(name).render(content) for name in ("zoeklijsten.html", "index.html")}
+        content = _content(places, run, now.astimezone(ZoneInfo(time_zone)), why())
+        pages = {name: machine().get_template(name).render(content) for name in PAGES}
     finally:
         set_language(before)
     folder = places.warehouse / "site"
@@ -69,30 +93,66 @@ def write(places: Places, run: RunResult, now: dt.datetime, time_zone: str) -> P
 
 
 @functools.cache
-def _template(name: str) -> jinja2.Template:
-    folder = Path(__file__).parent / "templates"
-    machine = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
+def machine() -> jinja2.Environment:
+    """What makes pages of templates, in the language chosen when it does."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        extensions=["jinja2.ext.i18n"],
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    machine.filters |= {"number": number, "date": date, "day": _day, "weekday": _weekday}
-    machine.globals |= {
-        "several": _several,
-        "total": _total,
-        "SIGNS": SIGNS,
-        "TASKS": TASKS,
-        "LIST": LIST,
-        "task_text": present.task_text,
+    made.policies["ext.i18n.trimmed"] = True
+    made.install_gettext_callables(_, gettext.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    made.filters |= {
+        "number": number,
+        "marked": _marked,
+        "date": date,
+        "day": long_day,
+        "long_day": lambda day: day_as(day, "EEEE d MMMM y"),
+        "weekday": lambda day: day_as(day, "EEEE"),
+        "short_day": lambda day: f"{day.day}-{day.month}" if language() == "nl" else day_as(day, "d MMM"),
+        "time": lambda moment: f"{moment:%H:%M}",
     }
-    return machine.get_template(name)
+    made.globals |= {"counted": counted, "total": _total, "LIST": LIST, "task_text": present.task_text}
+    return made
 
 
-def _several(one: str, many: str, count: int) -> str:
-    """A phrase about a number; the page is Dutch, and so are its phrases."""
-    return (one if count == 1 else many).replace("{n}", number(count))
+def _signs() -> dict[str, tuple[str, str]]:
+    """The state of a branch's export of a day: a sign and a word, since colour alone tells nothing to everybody."""
+    return {
+        "received": ("✓", _("received")),
+        "late": ("◷", _("late")),
+        "empty": ("–", _("empty file")),
+        "rejected": ("✕", _("rejected")),
+        "missing": ("!", _("not received")),
+        "none": ("·", _("not expected")),
+    }
+
+
+def _tasks() -> dict[str, str]:
+    """What a branch is asked on its search list, in few words."""
+    return {
+        "find_at_pickup": _("find: should have arrived"),
+        "find_at_supplier": _("find: sent, never arrived"),
+        "send": _("send"),
+        "register_receipt": _("register the receipt"),
+        "deliver_export": _("deliver the export"),
+    }
+
+
+def _marked(text: str) -> Markup:
+    """A text for a screen, with its `commands` as HTML marks them."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _lost_after(places: Places) -> int:
+    """After how many transport days an item is probably lost, by the network's parameters if they can be read."""
+    try:
+        return read_reference(places.reference).parameters.lost_after_transport_days
+    except UserError:
+        return Parameters.lost_after_transport_days
 
 
 def _total(rows: list[dict[str, Any] | None]) -> int:
@@ -100,50 +160,67 @@ def _total(rows: list[dict[str, Any] | None]) -> int:
     return round(sum(row["items"] or 0 for row in rows if row))
 
 
-def _day(day: dt.date) -> str:
-    """maandag 20 november"""
-    return str(format_date(day, "EEEE d MMMM", locale="nl"))
-
-
-def _weekday(day: dt.date) -> str:
-    return str(format_date(day, "EEEE", locale="nl"))
-
-
-def _content(places: Places, run: RunResult, now: dt.datetime) -> dict[str, Any]:
-    """All that the template tells."""
+def _content(places: Places, run: RunResult | None, now: dt.datetime, trouble: Trouble | None) -> dict[str, Any]:
+    """All that the templates tell."""
     published: dict[str, Any] | None = None
-    search: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    search: dict[str, dict[str, dict[str, list[dict[str, Any]]]]] = {}
+    lost_after = _lost_after(places)
     ahead: dict[str, Any] | None = None
     held: list[dict[str, Any]] = []
+    absent: set[str] = set()
+    unreadable = ""
+    sums = run.summary if run else {}
+    below = sums
+
+    def part(name: str, read: Callable[[], Any], nothing: Any) -> Any:
+        try:
+            return read()
+        except figures.OF_BEFORE:
+            absent.add(name)
+            return nothing
+
     try:
         with figures.published(places) as con:
-            published = figures.morning(con)
-        held = [item for item in figures.quarantine(places) if not item["settled"]]
-        for item in figures.search_items(places):
-            search.setdefault(item["name"], {}).setdefault(item["task"], []).append(item)
-        ahead = _ahead(places, published["names"])
+            published = found = figures.morning(con)
+            if run is None or not run.published:  # what the last run found is not in the figures below
+                below = part("branches", lambda: figures.summary(con), {})
+        absent.update(found["absent"])
+        held = [item for item in part("held", lambda: figures.quarantine(places), []) if not item["settled"]]
+        for item in part("search", lambda: figures.search_items(places), []):
+            is_lost = item["task"] in MAY_BE_LOST and item["waiting_transport_days"] > lost_after
+            mine = search.setdefault(item["name"], {}).setdefault(item["task"], {"now": [], "lost": []})
+            mine["lost" if is_lost else "now"].append(item)
+        ahead = part("ahead", lambda: _ahead(places, found["names"]), None)
     except NoFigures:
         pass
+    except figures.OF_BEFORE:
+        published, unreadable = None, "before"
     except UserError:
-        published = None  # damaged: the next night makes it again, and the headline says what became of this one
-    sums = run.summary
+        published, unreadable = None, "damaged"
     content: dict[str, Any] = {
+        "language": language(),
+        "headline": trouble.wrong if trouble else present.verdict(run) if run else "",
         "run": run,
-        "verdict": present.verdict(run),
-        "is_well": bool(sums) and not figures.needs_attention(run, sums),
-        "is_held_back": not run.published,
+        "trouble": trouble,
+        "is_well": run is not None and bool(sums) and not trouble and not figures.needs_attention(run, sums),
+        "is_held_back": trouble is not None or run is None or not run.published,
         "now": now,
         "valid_until": now + dt.timedelta(hours=HOURS),
         "hours": HOURS,
         "simulated": places.simulated.exists(),
         "lasted": _lasted(run),
-        "checks_failed": [present.check_name(check) for check in run.held_back_by],
-        "warnings": [present.check_name(check) for check in run.warnings],
+        "checks_failed": [present.check_name(check) for check in run.held_back_by] if run else [],
+        "warnings": [present.check_name(check) for check in run.warnings] if run else [],
         "drift": [present.drift_sentence(item) for item in sums.get("drift", [])],
         "rows": sums.get("rows"),
         "published": published,
+        "unreadable": unreadable,
+        "absent": absent,
         "search": search,
+        "lost_after": lost_after,
         "ahead": ahead,
+        "signs": _signs(),
+        "tasks": _tasks(),
     }
     if published:
         days = [published["as_of"] - dt.timedelta(days=back) for back in range(28, 0, -1)]
@@ -153,7 +230,7 @@ def _content(places: Places, run: RunResult, now: dt.datetime) -> dict[str, Any]
             "days": days,
             "grid": _grid(published["names"], days, feed),
             "last_export_day": last,
-            "branches": _branches(published, feed, last, sums, held),
+            "branches": _branches(published, feed, last, below, held),
             "arrived": sum(feed[key]["state"] in ("received", "late") for key in feed if key[1] == last),
             "expected": sum(key[1] == last for key in feed),
             "held": _held(held, published["names"]),
@@ -189,9 +266,9 @@ def _ahead(places: Places, names: dict[str, str]) -> dict[str, Any] | None:
     }
 
 
-def _lasted(run: RunResult) -> str:
+def _lasted(run: RunResult | None) -> str:
     """How long a run took: 1 min 42 s."""
-    if not run.finished_at:
+    if run is None or not run.finished_at:
         return "–"
     seconds = round(
         (dt.datetime.fromisoformat(run.finished_at) - dt.datetime.fromisoformat(run.started_at)).total_seconds()
@@ -234,32 +311,39 @@ def _branches(
         ]
         missing = _missing_on_end(branch, feed)
         if missing and state == "missing":
-            text = _several(
-                "Al {n} aanleverdag geen bestand. Vraag {name} om de export van {days}.",
-                "Al {n} aanleverdagen geen bestand. Vraag {name} om de exports van {days}.",
-                len(missing),
-            )
-            days = " en ".join(filter(None, [", ".join(map(date, missing[-3:-1])), date(missing[-1])]))
-            todo.append(text.replace("{name}", name).replace("{days}", ("… " if len(missing) > 3 else "") + days))
+            days = ("… " if len(missing) > 3 else "") + listed([date(day) for day in missing[-3:]])
+            todo.append(
+                counted(
+                    "No file for {n} export day. Ask {name} for the export of {days}.",
+                    "No file for {n} export days. Ask {name} for the exports of {days}.",
+                    len(missing), name=name, days=days,
+                )
+            )  # fmt: skip
         if mine.get("rows_held"):
-            todo.append(_several("{n} rij tegengehouden: zie hieronder.", "{n} rijen tegengehouden: zie hieronder.",
-                                mine["rows_held"]))  # fmt: skip
+            todo.append(counted("{n} row held: see below.", "{n} rows held: see below.", mine["rows_held"]))
         if mine.get("unconfirmed"):
-            text = _several(
-                "{n} ontvangst is niet bevestigd", "{n} ontvangsten zijn niet bevestigd", mine["unconfirmed"]
-            )
-            todo.append(f"{text}: de export van {name} van die dag ontbreekt of is onvolledig.")
+            todo.append(
+                counted(
+                    "{n} receipt is not confirmed: the export of {name} of that day is missing or incomplete.",
+                    "{n} receipts are not confirmed: the export of {name} of that day is missing or incomplete.",
+                    mine["unconfirmed"], name=name,
+                )
+            )  # fmt: skip
         elsewhere = (mine.get("missing") or 0) - (len(missing) if state == "missing" else 0)
         if elsewhere > 0:
-            text = _several("Er ontbreekt nog {n} oudere export", "Er ontbreken nog {n} oudere exports", elsewhere)
-            todo.append(f"{text}: zie `pendel status`.")
+            todo.append(
+                counted(
+                    "{n} older export is still missing: see `pendel status`.",
+                    "{n} older exports are still missing: see `pendel status`.", elsewhere,
+                )
+            )  # fmt: skip
         lines.append(
             {
                 "name": name,
                 "organisation": published["organisations"].get(branch, ""),
                 "state": state,
                 "rank": "held" if state == "received" and todo else state,
-                "rows": item["rows"] if item else None,
+                "rows": item["rows"] if item and state not in ("missing", "rejected") else None,
                 "todo": todo,
             }
         )
@@ -270,7 +354,9 @@ def _branches(
 def _missing_on_end(branch: str, feed: dict[tuple[str, dt.date], dict[str, Any]]) -> list[dt.date]:
     """The last days of which nothing was delivered, one after another."""
     days: list[dt.date] = []
-    for item in sorted((f for (b, _), f in feed.items() if b == branch), key=lambda f: f["export_date"], reverse=True):
+    for item in sorted(
+        (f for (b, _day), f in feed.items() if b == branch), key=lambda f: f["export_date"], reverse=True
+    ):
         if item["state"] != "missing":
             break
         days.append(item["export_date"])
@@ -289,9 +375,9 @@ def _held(held: list[dict[str, Any]], names: dict[str, str]) -> dict[str, Any]:
     lines = [
         {
             "branch": names.get(branch, branch) or "–",
-            "count": _several("{n} bestand", "{n} bestanden", len(items))
+            "count": counted("{n} file", "{n} files", len(items))
             if items[0]["row"] is None
-            else _several("{n} rij", "{n} rijen", len(items)),
+            else counted("{n} row", "{n} rows", len(items)),
             "newest": items[0]["export_date"],
             "file": items[0]["file"],
             "row": items[0]["row"],
@@ -313,13 +399,19 @@ def _lanes(published: dict[str, Any]) -> dict[str, Any]:
     )
     sentences = []
     for lane in unusual:
-        way = "meer" if lane["delivered"] > lane["usually_delivered"] else "minder"
-        usual = number(round(lane["usually_delivered"]))
-        between = f"{number(lane['least_delivered'])} tot {number(lane['most_delivered'])}"
+        text = (
+            _("{n} delivered, more than usual ({usual}; {least} to {most}).")
+            if lane["delivered"] > lane["usually_delivered"]
+            else _("{n} delivered, less than usual ({usual}; {least} to {most}).")
+        )
+        numbers = {
+            "n": lane["delivered"], "usual": round(lane["usually_delivered"]), "least": lane["least_delivered"],
+            "most": lane["most_delivered"],
+        }  # fmt: skip
         sentences.append(
             {
                 "lane": f"{named[lane['supplying_branch']]} → {named[lane['pickup_branch']]}",
-                "text": f"{number(lane['delivered'])} geleverd, {way} dan gewoonlijk ({usual}; {between}).",
+                "text": text.format(**{name: number(value) for name, value in numbers.items()}),
             }
         )
     untold = sorted({named[lane["pickup_branch"]] for lane in lanes.values() if not lane["is_told"]})
@@ -356,7 +448,7 @@ def _chart(days: list[dict[str, Any]]) -> dict[str, Any]:
             "y": y(day["delivered"]),
             "width": round(wide - 2, 1),
             "height": round(bottom - y(day["delivered"]), 1),
-            "label": format_date(day["date"], "d MMM", locale="nl") if day["date"].weekday() == 0 else "",
+            "label": day_as(day["date"], "d MMM") if day["date"].weekday() == 0 else "",
             "is_holiday": bool(day["holiday"]),
         }
         for place, day in enumerate(days)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import holidays
 import yaml
@@ -57,6 +58,7 @@ class Parameters:
     transit_norm_transport_days: int = 2
     overdue_after_transport_days: int = 5
     unsent_after_transport_days: int = 5
+    lost_after_transport_days: int = 15
     transit_warning_days: int = 90
     export_late_after_days: int = 1
     items_per_crate: int = 30
@@ -223,7 +225,7 @@ def _parameters(path: Path) -> Parameters:
         return Parameters()
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         raise UserError(
             "{file} is no readable YAML: look at line {line}.", file=path, line=mark.line + 1 if mark else 1
@@ -237,7 +239,14 @@ def _parameters(path: Path) -> Parameters:
             names=", ".join(unknown),
             known=", ".join(sorted(known)),
         )
-    return Parameters(**given)
+    found = Parameters(**given)
+    try:
+        ZoneInfo(found.time_zone)
+    except (ValueError, LookupError, OSError, TypeError):  # no zone, or no name of one
+        raise UserError(
+            "{file}: there is no time zone {zone}. Write it as Europe/Amsterdam.", file=path, zone=found.time_zone
+        ) from None
+    return found
 
 
 def public_holidays(parameters: Parameters, years: Iterable[int]) -> dict[dt.date, str]:

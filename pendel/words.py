@@ -18,6 +18,7 @@ LOCALE = Path(__file__).parent / "locale"
 LANGUAGES = ["nl", "en"]
 
 _language = "nl"
+_on_the_line: str | None = None
 
 
 def set_language(language: str | None) -> str:
@@ -45,6 +46,21 @@ def set_language(language: str | None) -> str:
     return _language
 
 
+def ask_language(on_the_line: str | None) -> str:
+    """Choose the language of this process as `set_language` does, and keep what the command line asked for."""
+    global _on_the_line
+    _on_the_line = on_the_line
+    return set_language(on_the_line)
+
+
+def asked_language() -> str:
+    """The language that --lang or PENDEL_LANG asks for, and Dutch without: of what is written for everybody, whatever
+    the language of the machine, or of whoever sits there.
+    """
+    asked = _on_the_line or os.environ.get("PENDEL_LANG", "")
+    return "en" if asked.strip().lower().startswith("en") else "nl"
+
+
 def _machine_language() -> str:
     # Not locale.getlocale() everywhere: where LANG is C, or a locale that is not installed, it answers en_US.
     named = [os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)]
@@ -62,9 +78,9 @@ def _(text: str) -> str:
     return gettext.gettext(text)
 
 
-def counted(one: str, many: str, count: int) -> str:
-    """'1 branch needs', '2 branches need': the form for a count, with the count filled in for {n}."""
-    return gettext.ngettext(one, many, count).format(n=number(count))
+def counted(one: str, many: str, count: int, **values: object) -> str:
+    """'1 branch needs', '2 branches need': the form for a count, with the count filled in for {n}, and other values."""
+    return gettext.ngettext(one, many, count).format(n=number(count), **values)
 
 
 def number(value: float | None, unit: str = "") -> str:
@@ -87,6 +103,25 @@ def date(day: dt.date | str | None) -> str:
     if isinstance(day, str):
         day = dt.date.fromisoformat(day)
     return f"{day:%d-%m-%Y}" if _language == "nl" else f"{day:%Y-%m-%d}"
+
+
+def long_day(day: dt.date) -> str:
+    """maandag 20 november, or Monday 20 November."""
+    return day_as(day, "EEEE d MMMM")
+
+
+def day_as(day: dt.date, pattern: str) -> str:
+    """A day by a pattern of babel, such as EEEE: maandag, or Monday."""
+    from babel.dates import format_date
+
+    return str(format_date(day, pattern, locale=_language))
+
+
+def listed(items: list[str]) -> str:
+    """a, b en c; or a, b, and c."""
+    from babel.lists import format_list
+
+    return str(format_list(items, locale=_language))
 
 
 def month_name(month: int) -> str:

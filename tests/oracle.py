@@ -466,9 +466,8 @@ def check_parts(payload: bytes) -> None:
         if missing or archive.testzip():
             raise RejectedError(f"damaged: {missing or 'checksum'}")
         if not re.search('Type="[^"]*/worksheet"', related):
-            raise RejectedError(
-                "damaged: nothing says that the first sheet is a worksheet"
-            )  # openpyxl takes it for one
+            # openpyxl takes it for one
+            raise RejectedError("damaged: nothing says that the first sheet is a worksheet")
         for name in archive.namelist():
             row = ""
             text = archive.read(name).decode(errors="replace") if name.startswith("xl/worksheets/") else ""

@@ -384,6 +384,8 @@ def test_watch_says_what_is_missing(places: Places, server: MailServer, pendel: 
     done = pendel("watch", *at(places))
     assert done.code == 1
     assert done.out.startswith("Sinds 03-01-2024 03:00, ")
+    page = (places.warehouse / "site" / "index.html").read_text(encoding="utf-8")
+    assert "<h1>Sinds 03-01-2024 03:00, " in page
     assert server.subjects() == ["pendel: vannacht is er niets verwerkt"]
     assert pendel("watch", "--older-than", 1e6, *at(places)).code == 0
     english = pendel("watch", "--lang", "en", *at(places))

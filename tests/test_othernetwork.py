@@ -56,7 +56,8 @@ class Product:
         return told[0]
 
     def nightly(self, exits: tuple[int, ...] = (0,)) -> None:
-        self.run("nightly", "--as-of", AS_OF, exits=exits)
+        told = self.run("nightly", "--as-of", AS_OF, exits=exits)
+        assert str(self.warehouse / "site" / "index.html") in told
 
     def json(self, *command: str, exits: tuple[int, ...] = (0,)) -> Any:
         return json.loads(self.run(*command, "--format", "json", exits=exits))

@@ -37,6 +37,8 @@ TWO = "aa,A,X,,1,fmb_csv,,2024-01-31,,,,\nbb,B,X,,2,fmb_csv,,,,,,\n"
         ("published_figures.csv", "year,kpi,value,source\n2023,deliveries_total,1.234,x\n", "line 2: write the year"),
         ("parameters.yaml", "transit_norm: 2\n", "unknown parameter: transit_norm"),
         ("parameters.yaml", "a: 1\nb: [\n", "no readable YAML: look at line 3"),
+        ("parameters.yaml", "time_zone: Nowhere/Land\n", "no time zone Nowhere/Land"),
+        ("parameters.yaml", "time_zone: 2\n", "no time zone 2"),
     ],
 )
 def test_a_mistake_is_told(tmp_path: Path, file: str, content: str, message: str) -> None:

@@ -78,8 +78,8 @@ def running(command: list[str], places: Places, log: Path) -> Iterator[subproces
             process.wait()
 
 
-def serve(places: Places, port: int) -> list[str]:
-    return [sys.executable, "-m", "pendel.cli", "serve", "--port", str(port)]
+def serve(places: Places, port: int, at: dt.time) -> list[str]:
+    return [sys.executable, "-m", "pendel.cli", "serve", "--port", str(port), "--at", f"{at:%H:%M}"]
 
 
 def wait_until(what: str, so: Callable[[], Any], process: subprocess.Popen[bytes], log: Path) -> Any:
@@ -140,7 +140,10 @@ def test_a_missed_night_is_caught_up_and_a_killed_one_run_again(
     places: Places, server: MailServer, tmp_path: Path
 ) -> None:
     port, log = free_port(), tmp_path / "serve.log"
-    with running(serve(places, port), places, log) as process:
+    zone = ZoneInfo("Europe/Amsterdam")
+    # whatever time it is now: hours ago, since in its first minutes a night is not yet missed
+    hour = (dt.datetime.now(zone) - dt.timedelta(hours=5)).time().replace(minute=15, second=0, microsecond=0)
+    with running(serve(places, port, hour), places, log) as process:
         (begun,) = wait_until("begun", lambda: list(nights.runs(places)), process, log)
         assert begun.finished_at is None
         members = family(process.pid)
@@ -155,9 +158,9 @@ def test_a_missed_night_is_caught_up_and_a_killed_one_run_again(
         time.sleep(0.2)
     assert left == {}
 
-    with running(serve(places, port), places, log) as process:
+    with running(serve(places, port, hour), places, log) as process:
         (done,) = wait_until("done", lambda: finished(places), process, log)
-        today = dt.datetime.now(ZoneInfo("Europe/Amsterdam")).date()
+        today = dt.datetime.now(zone).date()
         assert (done.published, done.error) == (True, None)
         assert 0 <= (today - dt.date.fromisoformat(done.as_of)).days <= 1
         wait_until("told", lambda: len(server.mails) == 2, process, log)
@@ -172,15 +175,12 @@ def test_a_missed_night_is_caught_up_and_a_killed_one_run_again(
     (schedule,) = deployment["schedules"]
     assert schedule["slug"] == "nightly"
     assert schedule["schedule"] | {"day_or": True} == {
-        "cron": "15 4 * * *", "timezone": "Europe/Amsterdam", "day_or": True
+        "cron": f"15 {hour.hour} * * *", "timezone": "Europe/Amsterdam", "day_or": True
     }  # fmt: skip
     assert caught_up["name"] == f"nightly {done.as_of}"
     assert {"pendel", "caught-up"} <= set(caught_up["tags"])
-    moments = {
-        dt.datetime.fromisoformat(run["expected_start_time"]).astimezone(ZoneInfo("Europe/Amsterdam")).time()
-        for run in planned
-    }
-    assert moments == {dt.time(4, 15)}
+    moments = {dt.datetime.fromisoformat(run["expected_start_time"]).astimezone(zone).time() for run in planned}
+    assert hour in moments
     assert server.subjects()[1].endswith("vestigingen vragen aandacht")
 
 
@@ -222,11 +222,25 @@ def test_a_schedule_fires_and_deploying_works(places: Places, tmp_path: Path) ->
         url = f"http://127.0.0.1:{port}/api"
         told = environment(places, PREFECT_API_URL=url, PREFECT_HOME=str(tmp_path / "worker"))
         prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-        for command in (["work-pool", "create", "pendel", "--type", "process"], ["deploy", "--all"]):
+
+        def worker_ran() -> bool:
+            """A run that comes while one of the old schedule is at work is cancelled: it is asked for again."""
+            for command in (
+                ["deployment", "run", "nightly/every-night"],
+                ["worker", "start", "-p", "pendel", "--run-once"],
+            ):
+                told_to(command)
+            return any(run["work_pool_name"] == "pendel" for run in ask(port, "flow_runs/filter", COMPLETED))
+
+        def told_to(command: list[str]) -> None:
             done = subprocess.run(
                 [*prefect, *command], env=told, cwd=PROJECT, capture_output=True, text=True, stdin=subprocess.DEVNULL
             )
             assert done.returncode == 0, done.stdout + done.stderr
+
+        told_to(["work-pool", "create", "pendel", "--type", "process"])
+        told_to(["deploy", "--all"])
+        wait_until("run by a worker", worker_ran, process, log)
         (deployment,) = ask(port, "deployments/filter", {})
     assert deployment["work_pool_name"] == "pendel"
     assert deployment["entrypoint"] == "flows.nightly:nightly"

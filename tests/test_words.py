@@ -21,7 +21,7 @@ from babel.messages.extract import extract_from_file
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
-from pendel import words
+from pendel import page, words
 from pendel.cli import cli
 from pendel.contracts import rejections, rules
 from pendel.places import UserError
@@ -113,7 +113,20 @@ def command_texts() -> set[Text]:
     return {text for text in found if text}
 
 
-OURS = translated_texts() | error_texts() | command_texts()
+def template_texts() -> set[Text]:
+    """What the templates of the morning page hand to `_()` and `counted()`, and what they translate in blocks."""
+    machine = page.machine()
+    found: set[Text] = set()
+    for name in machine.list_templates(extensions=["html"]):
+        source = (PROJECT / "pendel" / "templates" / name).read_text(encoding="utf-8")
+        for line, function, text in machine.extract_translations(source, ("_", "gettext", "ngettext", "counted")):
+            parts = [part for part in (text if isinstance(text, tuple) else (text,)) if part]
+            assert parts, f"{name}:{line}: {function} is given no plain text: nobody can translate it"
+            found.add((parts[0], parts[1]) if len(parts) > 1 else parts[0])
+    return found
+
+
+OURS = translated_texts() | error_texts() | command_texts() | template_texts()
 
 
 @functools.cache
@@ -123,7 +136,9 @@ def catalog() -> Catalog:
 
 
 def placeholders(text: str) -> set[str]:
-    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+    """{name} of the code, %(name)s of the templates."""
+    named = set(re.findall(r"%\((\w+)\)s", text))
+    return named | {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
 
 
 def test_the_walk_sees_the_texts() -> None:
@@ -276,6 +291,19 @@ def test_language_is_the_machines(variables: dict[str, str], language: str, monk
     assert words._("branch") == {"nl": "vestiging", "en": "branch"}[language]
     assert words.set_language("en") == "en"
     assert words._("branch") == "branch"
+
+
+def test_what_is_written_for_everybody_is_dutch_unless_asked_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "_on_the_line", None)
+    monkeypatch.setenv("LANG", "en_US.UTF-8")
+    assert (words.ask_language(None), words.asked_language()) == ("en", "nl")
+    monkeypatch.setenv("PENDEL_LANG", "en")
+    assert (words.ask_language(None), words.asked_language()) == ("en", "en")
+    assert (words.ask_language("nl"), words.asked_language()) == ("nl", "nl")
+    monkeypatch.setenv("PENDEL_LANG", "nl")
+    assert (words.ask_language("en"), words.asked_language()) == ("en", "en")
+    words.set_language("nl")
+    assert words.asked_language() == "en", "what is said in another language in between changes nothing"
 
 
 @pytest.mark.parametrize("wrong", ["de", "nld", "english", "x"])

@@ -172,9 +172,16 @@ def test_a_run_that_breaks_off_is_told_and_so_is_one_that_cannot_begin(places: P
         assert state.is_failed()
         assert server.subjects() == ["pendel: de verwerking is afgebroken"]
         assert "pendel rebuild" in text_of(server.mails[0])
+        page = places.warehouse / "site" / "index.html"
+        assert "pendel rebuild" in page.read_text(encoding="utf-8")
         state, results = run(replace(places, reference=reference, raw=tmp_path / "not there"))
         assert (state.is_failed(), results) == (True, [])
         assert "De verwerking kon niet beginnen" in text_of(server.mails[1])
+        assert "De verwerking kon niet beginnen" in page.read_text(encoding="utf-8")
+        (reference / "parameters.yaml").write_text("time_zone: Nowhere/Land\n", encoding="utf-8")
+        state, results = run(replace(places, reference=reference))
+        assert (state.is_failed(), results) == (True, [])
+        assert "er is geen tijdzone Nowhere/Land" in page.read_text(encoding="utf-8")
 
 
 def test_a_busy_pipeline_is_left_alone(places: Places) -> None:
