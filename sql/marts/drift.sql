@@ -74,6 +74,17 @@ counted AS (
     ) AS f (figure, n, usual)
     WHERE t.is_recent
 ),
+-- how the network does now against the usual: the median of its branches over the last five days, so that a few of them
+-- that went astray do not move it. A busy season is no doubling; by more than a third it is none.
+season AS (
+    SELECT least(greatest(median(ratio), 1), 4 / 3) AS factor
+    FROM (
+        SELECT sum(n) / nullif(sum(usual), 0) AS ratio
+        FROM counted
+        WHERE branch <> '' AND back <= 5
+        GROUP BY branch, figure
+    )
+),
 stretch AS MATERIALIZED (
     SELECT
         c.supplying_branch, c.pickup_branch, c.branch, c.organisation, c.figure, w.days,
@@ -115,7 +126,9 @@ doubled AS (
         'doubled' AS kind, figure, supplying_branch, pickup_branch, branch, '' AS other_branch, since, until,
         n AS observed, usual, 'reservations' AS unit
     FROM stretch
-    WHERE usual >= 15 AND n >= 1.6 * usual AND 2 * (sqrt(n) - sqrt(1.1 * usual)) >= 4 AND ratio_without_busiest_day >= 1.5
+    CROSS JOIN season
+    WHERE usual >= 15 AND n >= 1.6 * factor * usual AND 2 * (sqrt(n) - sqrt(1.1 * factor * usual)) >= 4
+        AND ratio_without_busiest_day >= 1.5 * factor
 ),
 -- the same item twice on one day from the same branch to the same: told under two numbers. So a doubling also shows
 -- in a lane whose counts are too small to tell
@@ -162,6 +175,12 @@ shifted AS (
         AND (g.n - g.usual) BETWEEN 0.5 * (l.usual - l.n) AND 2 * (l.usual - l.n)
     GROUP BY g.branch, g.since, g.until
 ),
+-- materialized, so that the scan takes the first day, and not the branches, from what it is joined with
+receipt AS MATERIALIZED (
+    SELECT pickup_branch, received_at, pickup_shipped_at, pickup_material_type
+    FROM marts.fct_leg
+    WHERE received_at >= (SELECT history_from FROM setting) AND state = 'delivered'
+),
 -- what the pick-up branch's own rows tell of its receipts: both are filled when it registers them
 receipt_day AS MATERIALIZED (
     SELECT
@@ -173,9 +192,8 @@ receipt_day AS MATERIALIZED (
         count(*) FILTER (l.pickup_shipped_at = l.received_at) AS n_copied,
         count(*) FILTER (l.pickup_shipped_at IS NULL) AS n_not_shipped_at,
         count(*) FILTER (l.pickup_material_type IS NULL) AS n_no_material_type
-    FROM marts.fct_leg AS l
+    FROM receipt AS l
     JOIN told AS t ON l.pickup_branch = t.branch AND l.received_at::DATE = t.date
-    WHERE l.received_at >= (SELECT history_from FROM setting) AND l.state = 'delivered'
     GROUP BY t.branch, t.date, t.is_recent, t.back
 ),
 copied_moment AS (
