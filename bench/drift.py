@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -78,7 +79,13 @@ class Marts:
             CREATE VIEW marts.agg_branch_day AS FROM kept.agg_branch_day WHERE date {before};
             CREATE VIEW marts.agg_lane_day AS FROM kept.agg_lane_day WHERE date {before};
             CREATE VIEW staging.file AS FROM kept.file WHERE export_date {before};
-            CREATE VIEW marts.fct_leg AS FROM kept.fct_leg WHERE received_at {before};
+            CREATE VIEW marts.fct_leg AS
+                SELECT * REPLACE (
+                    CASE WHEN received_at {before} THEN received_at END AS received_at,
+                    CASE WHEN received_at {before} OR received_at IS NULL THEN state ELSE 'in_transit' END AS state
+                )
+                FROM kept.fct_leg
+                WHERE least(received_at, shipped_at) {before};
             """
         )
 
@@ -124,22 +131,46 @@ class Fault:
     """A planted fault: what is spoiled from `start` on, and the branches of which one must stand in what is found."""
 
     kind: str
+    group: str
     name: str
     start: dt.date
     sql: str
     where: frozenset[str]
 
 
+SIZES = {20.0: "20 and more", 10.0: "10 to 20", 5.0: "5 to 10", 4.0: "4 to 5", 2.0: "2 to 4", 0.0: "below 2"}
+"""The lanes, by what is delivered on a transport day; of each size one is spoiled."""
+
+
+# what one side tells under a second number, the other side tells once
+RECEIVED_AGAIN = (
+    "INSERT INTO kept.fct_leg SELECT * REPLACE (reservation_id || '+' AS reservation_id, NULL AS supplier_file_id) "
+    "FROM kept.fct_leg"
+)
+SENT_AGAIN = (
+    "INSERT INTO kept.fct_leg SELECT * REPLACE (reservation_id || '+' AS reservation_id, 'in_transit' AS state, "
+    "NULL AS received_at, NULL AS pickup_file_id) FROM kept.fct_leg"
+)
+
+
 def faults(marts: Marts, start: dt.date) -> Iterator[Fault]:
-    """Faults of each kind: on a large, a middling and the smallest branch, on busy lanes and a thin one."""
+    """Faults of each kind: on a large, a middling and the smallest branch, and on a lane of each size."""
     con = marts.con
     branches = con.execute(
         "SELECT branch, organisation FROM kept.agg_branch_day GROUP BY ALL ORDER BY sum(received) DESC, branch"
     ).fetchall()
     lanes = con.execute(
-        "SELECT supplying_branch, pickup_branch FROM kept.agg_lane_day GROUP BY ALL ORDER BY sum(delivered) DESC, 1, 2"
+        f"""
+        SELECT supplying_branch, pickup_branch, a_day
+        FROM (
+            SELECT supplying_branch, pickup_branch, avg(delivered) AS a_day
+            FROM kept.agg_lane_day JOIN kept.dim_date USING (date)
+            WHERE is_transport_day AND date < DATE '{start}'
+            GROUP BY ALL
+        )
+        ORDER BY hash(supplying_branch, pickup_branch, DATE '{start}')
+        """
     ).fetchall()
-    again = "INSERT INTO kept.fct_leg SELECT * REPLACE (reservation_id || '+' AS reservation_id) FROM kept.fct_leg"
     legs = "UPDATE kept.fct_leg SET"
     half = "AND hash(reservation_id) % 2 = 0"
     lost = "state = 'in_transit', received_at = NULL"
@@ -147,34 +178,43 @@ def faults(marts: Marts, start: dt.date) -> Iterator[Fault]:
         received = f"WHERE pickup_branch = '{branch}' AND received_at >= DATE '{start}' AND state = 'delivered'"
         sent = f"WHERE supplying_branch = '{branch}' AND shipped_at >= DATE '{start}' AND state <> 'local'"
         planted = (
-            ("no_receipts", f"{branch} tells no receipts", f"{legs} {lost} {received}"),
-            ("zero", f"nothing is sent to {branch}",
+            ("no_receipts", "", f"{branch} tells no receipts", f"{legs} {lost} {received}"),
+            ("zero", "", f"nothing is sent to {branch}",
              f"{legs} state = 'requested', received_at = NULL, shipped_at = NULL "
              f"WHERE pickup_branch = '{branch}' AND greatest(shipped_at, received_at) >= DATE '{start}'"),
-            ("zero", f"sendings of {branch}", f"{legs} shipped_at = NULL {sent}"),
-            ("copied", f"moments of {branch}", f"{legs} pickup_shipped_at = received_at {received}"),
-            ("doubled", f"receipts of {branch}", f"{again} {received}"),
-            ("doubled", f"sendings of {branch}", f"{again} {sent}"),
-            ("empty", f"material type of {branch}", f"{legs} pickup_material_type = NULL {received}"),
-            ("empty", f"half of shipped at of {branch}", f"{legs} pickup_shipped_at = NULL {received} {half}"),
-            ("closed_day", f"exports of {branch} on Sundays and holidays",
+            ("zero", "", f"sendings of {branch}", f"{legs} shipped_at = NULL {sent}"),
+            ("copied", ", moments", f"moments of {branch}", f"{legs} pickup_shipped_at = received_at {received}"),
+            ("copied", ", counts", f"counts of {branch}", _copied(start, f"WHERE pickup_branch = '{branch}'")),
+            ("doubled", ", the same items", f"receipts of {branch}", f"{RECEIVED_AGAIN} {received}"),
+            ("doubled", ", the same items", f"sendings of {branch}", f"{SENT_AGAIN} {sent}"),
+            ("doubled", ", other items", f"receipts of {branch}, other items", _others(f"{RECEIVED_AGAIN} {received}")),
+            ("doubled", ", other items", f"sendings of {branch}, other items", _others(f"{SENT_AGAIN} {sent}")),
+            ("empty", ", all", f"material type of {branch}", f"{legs} pickup_material_type = NULL {received}"),
+            ("empty", ", half", f"half of shipped at of {branch}",
+             f"{legs} pickup_shipped_at = NULL {received} {half}"),
+            ("closed_day", "", f"exports of {branch} on Sundays and holidays",
              f"INSERT INTO kept.file SELECT '{branch}', date, true, false FROM kept.dim_date "
              f"WHERE NOT is_export_day AND date >= DATE '{start}'"),
-            ("closed_day", f"receipts of {branch}, Mondays' on Sunday",
+            ("closed_day", "", f"receipts of {branch}, Mondays' on Sunday",
              f"{legs} received_at = received_at - INTERVAL 1 DAY {received} AND isodow(received_at) = 1"),
         )  # fmt: skip
-        for kind, name, sql in planted:
-            yield Fault(kind, name, start, sql, frozenset([branch]))
-    for supplier, pickup in (lanes[0], lanes[len(lanes) // 8], lanes[len(lanes) // 2]):
-        of = f"WHERE supplying_branch = '{supplier}' AND pickup_branch = '{pickup}'"
-        name, both = f"lane {supplier} to {pickup}", frozenset([supplier, pickup])
-        yield Fault("zero", name, start, f"{legs} {lost} {of} AND received_at >= DATE '{start}'", both)
-        yield Fault("doubled", name, start, f"{again} {of} AND received_at >= DATE '{start}'", both)
-        copied = (
-            f"{legs} shipped_at = received_at {of} AND received_at >= DATE '{start}';"
-            f"{legs} shipped_at = NULL {of} AND received_at IS NULL AND shipped_at >= DATE '{start}'"
-        )
-        yield Fault("copied", f"counts of {name}", start, copied, both)
+        for kind, how, name, sql in planted:
+            yield Fault(kind, f"{kind}{how}: branches", name, start, sql, frozenset([branch]))
+    at_most = math.inf
+    for at_least, size in SIZES.items():
+        found = [(supplier, pickup) for supplier, pickup, a_day in lanes if at_least <= a_day < at_most and a_day > 0.5]
+        at_most = at_least
+        for supplier, pickup in found[:1]:
+            of = f"WHERE supplying_branch = '{supplier}' AND pickup_branch = '{pickup}'"
+            received = f"{of} AND received_at >= DATE '{start}' AND state = 'delivered'"
+            for kind, how, sql in (
+                ("zero", "", f"{legs} {lost} {received}"),
+                ("doubled", ", the same items", f"{RECEIVED_AGAIN} {received}"),
+                ("doubled", ", other items", _others(f"{RECEIVED_AGAIN} {received}")),
+                ("copied", ", counts", _copied(start, of)),
+            ):
+                group, name = f"{kind}{how}: lanes of {size} a day", f"lane {supplier} to {pickup}{how}"
+                yield Fault(kind, group, name, start, sql, frozenset([supplier, pickup]))
     for organisation in sorted({organisation for _, organisation in branches}):
         mine = [branch for branch, of in branches if of == organisation]
         large, small, rows = mine[0], mine[-1], sorted(mine)
@@ -191,7 +231,22 @@ def faults(marts: Marts, start: dt.date) -> Iterator[Fault]:
                 f"AND received_at >= DATE '{start}' AND state = 'delivered' {share};"
                 f"{legs} state = 'local' WHERE supplying_branch = pickup_branch AND received_at >= DATE '{start}'"
             )
-            yield Fault("shifted", name, start, sql, frozenset(pairs) | frozenset(pairs.values()))
+            where = frozenset(pairs) | frozenset(pairs.values())
+            yield Fault("shifted", "shifted: branches", name, start, sql, where)
+
+
+def _others(again: str) -> str:
+    """Legs told again as those of other items."""
+    return again.replace("AS reservation_id", "AS reservation_id, item_barcode || '+' AS item_barcode")
+
+
+def _copied(start: dt.date, of: str) -> str:
+    """The date of sending made that of the receipt, so that both are counted on the same day."""
+    legs = "UPDATE kept.fct_leg SET"
+    return (
+        f"{legs} shipped_at = received_at {of} AND received_at >= DATE '{start}';"
+        f"{legs} shipped_at = NULL {of} AND received_at IS NULL AND shipped_at >= DATE '{start}'"
+    )
 
 
 def simulated(years: int, folder: Path) -> Path:
@@ -215,19 +270,23 @@ def simulated(years: int, folder: Path) -> Path:
         return building.publish(build, places)
 
 
-def false_alarms(marts: Marts, nights: Sequence[dt.date], every: bool) -> dict[str, int]:
+def false_alarms(source: Path, nights: Sequence[dt.date], every: bool) -> dict[str, int]:
     """Episodes of each kind: warned of by a run, and not by the one before."""
     episodes: dict[str, int] = defaultdict(int)
     warned = 0
     before: set[Key] = set()
-    for night in nights:
-        now = marts.at(night)
-        warned += len(now)
-        for key in sorted(now - before):
-            episodes[key[0]] += 1
-            if every:
-                print(f"  {night} {key}")
-        before = now
+    for first in range(0, len(nights), 60):
+        some = nights[first : first + 60]
+        marts = Marts(source, some[0] - BEFORE, some[-1])
+        for night in some:
+            now = marts.at(night)
+            warned += len(now)
+            for key in sorted(now - before):
+                episodes[key[0]] += 1
+                if every:
+                    print(f"  {night} {key}")
+            before = now
+        marts.con.close()
     print(
         f"{nights[0]} to {nights[-1]}: {len(nights)} runs, {sum(episodes.values())} false alarms "
         f"({warned} warnings counted night by night)"
@@ -240,16 +299,20 @@ RUNS = 12
 
 
 def runs_until_found(marts: Marts, fault: Fault) -> int | None:
-    """The number of the run that finds a fault; None if none of the first ones does."""
-    marts.plant(fault.sql)
+    """The number of the run that finds a fault; None if none of the first ones does. The marts are as before then."""
     telling = "NOT is_export_day" if fault.kind == "closed_day" else "is_transport_day"
     days = marts.con.execute(
         f"SELECT date FROM kept.dim_date WHERE {telling} AND date >= ? ORDER BY date LIMIT ?", [fault.start, RUNS]
     ).fetchall()
-    for number, (day,) in enumerate(days, start=1):
-        for kind, _, supplier, pickup, branch in marts.at(day + DAY):
-            if kind == fault.kind and fault.where & {supplier, pickup, branch}:
-                return number
+    marts.con.begin()
+    try:
+        marts.plant(fault.sql)
+        for number, (day,) in enumerate(days, start=1):
+            for kind, _, supplier, pickup, branch in marts.at(day + DAY):
+                if kind == fault.kind and fault.where & {supplier, pickup, branch}:
+                    return number
+    finally:
+        marts.con.rollback()
     return None
 
 
@@ -259,43 +322,42 @@ def main() -> None:
     parser.add_argument("--years", type=int, default=10)
     parser.add_argument("--warehouse", type=Path)
     parser.add_argument("--first", type=int, help="the first year in which to look for false alarms")
-    parser.add_argument("--last", type=int, default=2023, help="the last of them")
+    parser.add_argument("--last", type=int, default=2023, help="the last of them; 0: look for none")
     parser.add_argument("--every", type=int, default=1, help="look at every n-th night for false alarms")
     parser.add_argument("--from", dest="starts", action="append", type=dt.date.fromisoformat, default=[],
                         help="plant the faults on this day")  # fmt: skip
+    parser.add_argument("--starts", dest="spread", type=int, default=0,
+                        help="plant the faults on so many days, spread over the years from --first on")  # fmt: skip
     parser.add_argument("--each", action="store_true", help="print every false alarm and every fault")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         source = given.warehouse / "pendel.duckdb" if given.warehouse else simulated(given.years, Path(name))
         alarms: dict[str, int] = defaultdict(int)
-        years = range(given.first or 2024 - given.years, given.last + 1)
+        first = given.first or 2024 - given.years
+        years = range(first, given.last + 1)
         for year in years:
-            marts = Marts(source, dt.date(year, 1, 1) - BEFORE, dt.date(year, 12, 31))
             nights = [dt.date(year, 1, 2) + i * DAY for i in range(0, 365, given.every)]
-            for kind, number in false_alarms(marts, nights, given.each).items():
+            for kind, number in false_alarms(source, nights, given.each).items():
                 alarms[kind] += number
-            marts.con.close()
+        # no multiple of a season, and after the weeks in which there is no usual yet
+        begin, end = dt.date(first, 6, 1), dt.date(2023, 11, 1)
+        starts = given.starts + [begin + i * (end - begin) / max(1, given.spread - 1) for i in range(given.spread)]
         planted: dict[str, list[int | None]] = defaultdict(list)
-        for start in given.starts:
-            around = (start - BEFORE, start + AFTER)
-            sound = Marts(source, *around)
-            every = list(faults(sound, start))
-            sound.con.close()
-            for fault in every:
-                spoiled = Marts(source, *around)
-                found = runs_until_found(spoiled, fault)
-                spoiled.con.close()
-                planted[fault.kind].append(found)
+        for start in starts:
+            sound = Marts(source, start - BEFORE, start + AFTER)
+            for fault in list(faults(sound, start)):
+                found = runs_until_found(sound, fault)
+                planted[fault.group].append(found)
                 if given.each or found is None or found > 3:
-                    print(f"  {fault.kind}, {fault.name}, from {start}: run {found}", flush=True)
-        print(
-            "\n| kind | planted | found within three runs | within twelve | false alarms |\n|---|---:|---:|---:|---:|"
-        )
-        for kind in ("no_receipts", "zero", "copied", "shifted", "doubled", "empty", "closed_day"):
-            runs = [run for run in planted[kind] if run is not None]
-            print(f"| {kind} | {len(planted[kind])} | {sum(run <= 3 for run in runs)} | {len(runs)} | {alarms[kind]} |")
-        months = 12 * max(1, len(years))
-        print(f"\n{sum(alarms.values())} false alarms in {months} months: {sum(alarms.values()) / months:.2f} a month")
+                    print(f"  {fault.group}, {fault.name}, from {start}: run {found}", flush=True)
+            sound.con.close()
+        if planted:
+            print("\n| fault | planted | found within three runs | within twelve |\n|---|---:|---:|---:|")
+            for group, found_in in planted.items():
+                runs = [run for run in found_in if run is not None]
+                print(f"| {group} | {len(found_in)} | {sum(run <= 3 for run in runs)} | {len(runs)} |")
+        if years:
+            print(f"\n{sum(alarms.values())} false alarms in {12 * len(years)} months: {dict(alarms)}")
 
 
 if __name__ == "__main__":

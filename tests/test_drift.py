@@ -9,6 +9,7 @@ import csv
 import datetime as dt
 import importlib.util
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -98,10 +99,15 @@ def plant(raw: Path) -> None:
             rows = [row for row in rows if row not in moved[on]]
         elif branch == "f":
             rows += [row | {"pickupBranchId": NUMBER["f"]} for row in moved[on]]
-        elif branch == "g":  # receipts told twice, under other numbers
+        elif branch == "g":  # receipts told twice, under other numbers, of other items
             head = len("2024-06-10.")
             rows += [
-                row | {"reservationId": f"{row['reservationId'][:head]}9{row['reservationId'][-5:]}"} for row in mine
+                row
+                | {
+                    "reservationId": f"{row['reservationId'][:head]}9{row['reservationId'][-5:]}",
+                    "itemId": f"9{row['itemId'][1:]}",
+                }
+                for row in mine
             ]
         elif branch == "h":  # a column that is not filled any more
             for row in mine:
@@ -173,6 +179,82 @@ def test_missing_exports_are_no_drift(network: tuple[Places, Places]) -> None:
     assert marts.at(FAULTY_FROM) == set()
     marts.con.execute("UPDATE kept.feed_day SET state = 'received'")
     assert {kind for kind, *_ in marts.at(FAULTY_FROM)} == {"zero"}
+
+
+SPOILED_FROM = dt.date(2024, 5, 6)  # well before the exports are spoiled
+TRANSPORT = [
+    day
+    for day in (SPOILED_FROM + i * DAY for i in range(35))
+    if day.isoweekday() <= 5 and day not in {dt.date(2024, 5, 9), dt.date(2024, 5, 20)}
+]
+
+
+def test_an_item_told_twice_is_found_in_a_thin_lane(network: tuple[Places, Places]) -> None:
+    """Two of it are none yet; of a branch that tells all its receipts twice, its lanes are not told of again."""
+    bench = load_bench()
+    marts = bench.Marts(network[1].published)
+    on, *_ = days = TRANSPORT[:3]
+    received = f"state = 'delivered' AND received_at::DATE BETWEEN DATE '{on}' AND DATE '{days[-1]}'"
+    (supplier, pickup), *_ = marts.con.execute(
+        f"SELECT supplying_branch, pickup_branch FROM kept.fct_leg WHERE {received} "
+        "GROUP BY ALL HAVING count(*) = 3 AND count(DISTINCT received_at::DATE) > 1 ORDER BY ALL"
+    ).fetchall()
+    lane = f"{received} AND supplying_branch = '{supplier}' AND pickup_branch = '{pickup}'"
+    again = bench.RECEIVED_AGAIN
+    others = again.replace("AS reservation_id", "AS reservation_id, item_barcode || '+' AS item_barcode")
+    night = days[-1] + DAY
+    for fault, found in (
+        (f"{again} WHERE {lane} QUALIFY row_number() OVER (ORDER BY reservation_id) <= 2", set()),
+        (f"{again} WHERE {lane}", {("doubled", "items_received", supplier, pickup, "")}),
+        # another item each time: too few to tell
+        (f"{others} WHERE {lane}", set()),
+        (f"{again} WHERE {received} AND pickup_branch = '{pickup}'", {("doubled", "items_received", "", "", pickup)}),
+    ):  # fmt: skip
+        marts.con.begin()
+        marts.con.execute(fault)
+        assert marts.at(night) == found, fault
+        marts.con.rollback()
+    sent = f"supplying_branch = '{supplier}' AND shipped_at::DATE BETWEEN DATE '{on}' AND DATE '{days[-1]}'"
+    marts.con.execute(f"{bench.SENT_AGAIN} WHERE {sent} AND state <> 'local'")
+    assert marts.at(night) == {("doubled", "items_sent", "", "", supplier)}
+
+
+def test_equal_counts_are_found_as_soon_as_they_are_no_accident(network: tuple[Places, Places]) -> None:
+    """The stretch of a lane must be long; of a branch all of whose lanes are equal, two days are."""
+    marts = load_bench().Marts(network[1].published)
+    con = marts.con
+    since = f"date >= DATE '{SPOILED_FROM}'"
+    supplier, pickup = con.execute(
+        f"SELECT supplying_branch, pickup_branch FROM kept.agg_lane_day WHERE {since} AND date < DATE '{FAULTY_FROM}' "
+        "GROUP BY ALL ORDER BY sum(delivered) DESC, 1, 2 LIMIT 1"
+    ).fetchall()[0]
+    con.begin()
+    con.execute(
+        f"UPDATE kept.agg_lane_day SET sent = delivered WHERE {since} "
+        f"AND supplying_branch = '{supplier}' AND pickup_branch = '{pickup}'"
+    )
+    lane = (
+        "SELECT l.date, sent, delivered FROM kept.agg_lane_day AS l JOIN kept.dim_date USING (date) "
+        f"WHERE is_transport_day AND supplying_branch = '{supplier}' AND pickup_branch = '{pickup}' "
+        f"AND date < DATE '{FAULTY_FROM}' ORDER BY date"
+    )
+    chance, found = 1.0, {}
+    for day, sent, delivered in con.execute(lane).fetchall():
+        if sent != delivered:
+            chance = 1.0
+        elif delivered:
+            chance /= math.sqrt(4 * math.pi * delivered)
+        found[day] = chance <= 1e-6
+    days = [day for day in TRANSPORT if day < FAULTY_FROM]
+    first = next(day for day in days if found[day])
+    assert days[4] < first < days[-1]
+    key = ("copied", "delivered", supplier, pickup, "")
+    for day in days:
+        assert (key in marts.at(day + DAY)) == found[day], day
+    con.rollback()
+    con.execute(f"UPDATE kept.agg_lane_day SET sent = delivered WHERE {since} AND pickup_branch = '{pickup}'")
+    assert marts.at(days[0] + DAY) == set()
+    assert marts.at(days[1] + DAY) == {("copied", "received", "", "", pickup)}
 
 
 def test_status_says_it_in_sentences(network: tuple[Places, Places]) -> None:

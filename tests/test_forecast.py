@@ -18,21 +18,25 @@ MODELS = ("profile", "trial", "lane_day", "branch_day", "error")
 DAY = dt.timedelta(days=1)
 AS_OF = dt.date(2023, 6, 5)
 HOLIDAYS = {
+    dt.date(2021, 4, 5),
+    dt.date(2022, 4, 18),
+    dt.date(2022, 4, 27),
     dt.date(2023, 4, 10),
     dt.date(2023, 4, 27),
     dt.date(2023, 5, 18),
     dt.date(2023, 5, 29),
     dt.date(2022, 12, 26),
 }
-FIRST = dt.date(2022, 11, 1)
+FIRST = dt.date(2021, 3, 15)
 BRANCHES = {"xa": 20.0, "xb": 6.0, "ya": 1.0}
 DAYS = [FIRST + i * DAY for i in range((AS_OF - FIRST).days + 60)]
 TRANSPORT = [day for day in DAYS if day.isoweekday() <= 5 and day not in HOLIDAYS]
+WORKS = frozenset(TRANSPORT)
 Lane = tuple[str, str]
 
 
 def history(seed: int = 1) -> dict[tuple[dt.date, str, str], int]:
-    """What each lane sent: fewer on Mondays, more after a holiday, a lane that grows."""
+    """What each lane sent: fewer on Mondays, more after a holiday, more from May to August."""
     dice = random.Random(seed)
     found = {}
     for day in DAYS:
@@ -40,8 +44,8 @@ def history(seed: int = 1) -> dict[tuple[dt.date, str, str], int]:
             for other in BRANCHES:
                 if one != other and day < AS_OF:
                     mean = BRANCHES[one] * BRANCHES[other] ** 0.3 / 2 * (0.6 if day.isoweekday() == 1 else 1.1)
-                    mean *= 1.5 if day - DAY in HOLIDAYS else 1
-                    works = day in TRANSPORT
+                    mean *= (1.5 if day - DAY in HOLIDAYS else 1) * (1.3 if 5 <= day.month <= 8 else 1)
+                    works = day in WORKS
                     found[day, one, other] = sum(dice.random() < mean / 50 for _ in range(50)) if works else 0
     return found
 
@@ -110,7 +114,7 @@ def kind(day: dt.date) -> str:
 def between(day: dt.date, step: int) -> Iterator[dt.date]:
     """The days that are no transport days from here to the next, or last, one."""
     day += step * DAY
-    while day not in TRANSPORT and FIRST <= day <= DAYS[-1]:
+    while day not in WORKS and FIRST <= day <= DAYS[-1]:
         yield day
         day += step * DAY
 
@@ -125,14 +129,14 @@ class Loops:
     def __init__(self, sent: dict[tuple[dt.date, str, str], int], origin: dt.date) -> None:
         self.told: dict[dt.date, dict[Lane, int]] = defaultdict(dict)
         for (day, one, other), n in sent.items():
-            if day < origin and day in TRANSPORT and (one, day) not in MISSING:
+            if day < origin and day in WORKS and (one, day) not in MISSING:
                 self.told[day][one, other] = n
         network = {day: mean(list(lanes.values())) for day, lanes in sorted(self.told.items())}
         ordinary = [day for day in network if kind(day) == "" and day >= origin - 364 * DAY]
         level = mean([network[day] for day in ordinary])
         self.weekday = {w: mean([network[d] for d in ordinary if d.isoweekday() == w]) / level for w in range(1, 6)}
         usual: dict[str, list[tuple[float, float]]] = {"after": [], "before": []}
-        days = list(network)
+        days = [day for day in network if day >= origin - 728 * DAY]
         for at, day in enumerate(days):
             around = [network[d] / self.weekday[d.isoweekday()] for d in days[max(at - 20, 0) : at] if kind(d) == ""]
             if kind(day) and around:
@@ -150,9 +154,23 @@ class Loops:
         came = sum(0.5 ** (age / 2) * n for _, age, _, n in past)
         self.now = came / sum(0.5 ** (age / 2) * self.level[lane] for _, age, lane, _ in past)
         self.origin = origin
+        self.plain = {d: n / self.weekday[d.isoweekday()] for d, n in network.items() if kind(d) == ""}
+
+    def season(self, day: dt.date) -> float:
+        """How the days around it were a year ago against those before the origin then; and two years ago."""
+        found = [1.0]
+        for back in (364 * DAY, 728 * DAY):
+            then = self.origin - back
+            weights = {d: 0.5 ** (((then - d).days - 1) // 7 / 2) for d in self.plain if then - 56 * DAY <= d < then}
+            around = [n for d, n in self.plain.items() if abs(d + back - day) <= 4 * DAY]
+            if len(weights) >= 20 and around:
+                usual = sum(w * self.plain[d] for d, w in weights.items()) / sum(weights.values())
+                found.append(mean(around) / usual)
+        return mean(found)
 
     def expected(self, lane: Lane, day: dt.date) -> float:
-        return self.level[lane] * self.now * self.weekday[day.isoweekday()] * self.neighbour[kind(day)]
+        factors = self.weekday[day.isoweekday()] * self.neighbour[kind(day)] * self.season(day)
+        return self.level[lane] * self.now * factors
 
     def naive(self, lane: Lane, day: dt.date) -> int | None:
         same = [
@@ -182,6 +200,14 @@ def test_the_profile_is_that_of_the_loops(weeks_back: int, world: World) -> None
             assert not is_closed
             assert expected == pytest.approx(loops.expected((one, other), day), abs=1e-4)
             assert naive == loops.naive((one, other), day)
+
+
+def test_the_season_is_that_of_the_years_before() -> None:
+    """Before May nobody has seen more yet this year, but in the years before."""
+    loops = Loops(history(), dt.date(2023, 4, 24))
+    assert 1.1 < loops.season(dt.date(2023, 5, 8)) < 1.3
+    assert loops.season(dt.date(2023, 4, 25)) < 1.05
+    assert Loops(history(), dt.date(2021, 12, 6)).season(dt.date(2021, 12, 7)) == 1
 
 
 def median_of_counts(expected: float) -> int:
@@ -241,7 +267,7 @@ def test_what_comes_after_an_origin_changes_nothing_there(world: World) -> None:
 def test_a_lane_that_the_profile_serves_worse_gets_seasonal_naive() -> None:
     sent = history()
     for day in DAYS:
-        if (day, "xb", "ya") in sent and day in TRANSPORT:  # Fridays alone: no weekday of the network's
+        if (day, "xb", "ya") in sent and day in WORKS:  # Fridays alone: no weekday of the network's
             sent[day, "xb", "ya"] = 8 if day.isoweekday() == 5 else 0
     made = World(sent, set(), None)
     asked = "SELECT DISTINCT supplying_branch, pickup_branch FROM marts.forecast_lane_day WHERE method = 'naive'"
@@ -251,6 +277,26 @@ def test_a_lane_that_the_profile_serves_worse_gets_seasonal_naive() -> None:
         "WHERE supplying_branch = 'xb' AND pickup_branch = 'ya'"
     )
     assert set(fridays) == {(True, 8), (False, 0)}
+    made.con.close()
+
+
+def test_a_branch_whose_sum_the_profile_serves_worse_gets_that_of_seasonal_naive() -> None:
+    """What it sends is the same every week; to which of two branches is chance, which the profile serves better."""
+    sent, dice = history(), random.Random(2)
+    for day in TRANSPORT:
+        if (day, "ya", "xa") in sent:
+            n = 12 if day.isoweekday() == 1 else 20
+            sent[day, "ya", "xa"] = sum(dice.random() < 0.5 for _ in range(n))
+            sent[day, "ya", "xb"] = n - sent[day, "ya", "xa"]
+    made = World(sent, set(), None)
+    asked = "SELECT DISTINCT supplying_branch, method FROM marts.forecast_trial WHERE weeks_back = 0 AND pickup_branch"
+    assert dict(made.rows(f"{asked} = ''")) == {"xa": "sum", "xb": "sum", "ya": "naive", "": "sum"}
+    assert ("ya", "profile") in made.rows(f"{asked} <> ''")
+    mondays = made.rows(
+        "SELECT isodow(date) = 1, forecast_items FROM marts.forecast_branch_day "
+        "WHERE branch = 'ya' AND direction = 'out' GROUP BY ALL"
+    )
+    assert set(mondays) == {(True, 12), (False, 20)}
     made.con.close()
 
 
@@ -285,6 +331,9 @@ def test_a_lane_without_history_is_empty() -> None:
 
 
 def test_branches_add_up_what_their_lanes_expect(world: World) -> None:
+    assert world.rows(
+        "SELECT DISTINCT method FROM marts.forecast_trial WHERE weeks_back = 0 AND pickup_branch = ''"
+    ) == [("sum",)]
     expected: dict[tuple[dt.date, str, str], float] = defaultdict(float)
     for day, one, other, items in world.rows(
         "SELECT date, supplying_branch, pickup_branch, expected_items FROM marts.forecast_lane_day"

@@ -74,6 +74,17 @@ counted AS (
     ) AS f (figure, n, usual)
     WHERE t.is_recent
 ),
+-- how the network does now against the usual: the median of its branches over the last five days, so that a few of them
+-- that went astray do not move it. A busy season is no doubling; by more than a third it is none.
+season AS (
+    SELECT least(greatest(median(ratio), 1), 4 / 3) AS factor
+    FROM (
+        SELECT sum(n) / nullif(sum(usual), 0) AS ratio
+        FROM counted
+        WHERE branch <> '' AND back <= 5
+        GROUP BY branch, figure
+    )
+),
 stretch AS MATERIALIZED (
     SELECT
         c.supplying_branch, c.pickup_branch, c.branch, c.organisation, c.figure, w.days,
@@ -102,20 +113,53 @@ no_receipts AS (
     GROUP BY branch
     HAVING count(*) = 3 AND sum(t.received) = 0 AND sum(t.sent_there) >= 15
 ),
--- by accident 15 are none once in three million times
+-- by accident 12 are none once in hundred and sixty thousand times
 zero AS (
     SELECT
         'zero' AS kind, figure, supplying_branch, pickup_branch, branch, '' AS other_branch, since, until,
         n AS observed, usual, 'reservations' AS unit
     FROM stretch
-    WHERE usual >= 15 AND n <= 0.05 * usual
+    WHERE usual >= 12 AND n <= 0.05 * usual
 ),
 doubled AS (
     SELECT
         'doubled' AS kind, figure, supplying_branch, pickup_branch, branch, '' AS other_branch, since, until,
         n AS observed, usual, 'reservations' AS unit
     FROM stretch
-    WHERE usual >= 15 AND n >= 1.6 * usual AND 2 * (sqrt(n) - sqrt(1.1 * usual)) >= 4 AND ratio_without_busiest_day >= 1.5
+    CROSS JOIN season
+    WHERE usual >= 15 AND n >= 1.6 * factor * usual AND 2 * (sqrt(n) - sqrt(1.1 * factor * usual)) >= 4
+        AND ratio_without_busiest_day >= 1.5 * factor
+),
+-- the same item twice on one day from the same branch to the same: told under two numbers. So a doubling also shows
+-- in a lane whose counts are too small to tell
+item_day AS MATERIALIZED (
+    SELECT
+        l.figure, l.branch, l.supplying_branch, l.pickup_branch, l.date,
+        count(*) AS n, count(DISTINCT l.item_barcode) AS n_items
+    FROM (
+        SELECT
+            'items_received' AS figure, pickup_branch AS branch, supplying_branch, pickup_branch, item_barcode,
+            received_at::DATE AS date
+        FROM marts.fct_leg
+        WHERE received_at >= (SELECT recent_from FROM setting) AND state = 'delivered'
+        UNION ALL
+        SELECT 'items_sent', supplying_branch, supplying_branch, pickup_branch, item_barcode, shipped_at::DATE
+        FROM marts.fct_leg
+        WHERE shipped_at >= (SELECT recent_from FROM setting) AND state <> 'local'
+            AND supplier_file_id IS NOT NULL -- a sending by the pick-up branch's word is part of the receipt
+    ) AS l
+    JOIN told AS t ON l.branch = t.branch AND l.date = t.date
+    WHERE t.back <= 3 AND l.supplying_branch <> '' AND l.item_barcode IS NOT NULL
+    GROUP BY ALL
+),
+doubled_item AS (
+    SELECT
+        'doubled' AS kind, figure, coalesce(supplying_branch, '') AS supplying_branch,
+        coalesce(pickup_branch, '') AS pickup_branch, coalesce(branch, '') AS branch, '' AS other_branch,
+        min(date) AS since, max(date) AS until, sum(n) AS observed, sum(n_items) AS usual, 'reservations' AS unit
+    FROM item_day
+    GROUP BY GROUPING SETS ((figure, branch), (figure, supplying_branch, pickup_branch))
+    HAVING sum(n) >= sum(n_items) + 3 AND sum(n) >= 1.4 * sum(n_items)
 ),
 -- two branches of one organisation, of which one gains on the same days about what the other loses
 shifted AS (
@@ -131,6 +175,12 @@ shifted AS (
         AND (g.n - g.usual) BETWEEN 0.5 * (l.usual - l.n) AND 2 * (l.usual - l.n)
     GROUP BY g.branch, g.since, g.until
 ),
+-- materialized, so that the scan takes the first day, and not the branches, from what it is joined with
+receipt AS MATERIALIZED (
+    SELECT pickup_branch, received_at, pickup_shipped_at, pickup_material_type
+    FROM marts.fct_leg
+    WHERE received_at >= (SELECT history_from FROM setting) AND state = 'delivered'
+),
 -- what the pick-up branch's own rows tell of its receipts: both are filled when it registers them
 receipt_day AS MATERIALIZED (
     SELECT
@@ -142,9 +192,8 @@ receipt_day AS MATERIALIZED (
         count(*) FILTER (l.pickup_shipped_at = l.received_at) AS n_copied,
         count(*) FILTER (l.pickup_shipped_at IS NULL) AS n_not_shipped_at,
         count(*) FILTER (l.pickup_material_type IS NULL) AS n_no_material_type
-    FROM marts.fct_leg AS l
+    FROM receipt AS l
     JOIN told AS t ON l.pickup_branch = t.branch AND l.received_at::DATE = t.date
-    WHERE l.received_at >= (SELECT history_from FROM setting) AND l.state = 'delivered'
     GROUP BY t.branch, t.date, t.is_recent, t.back
 ),
 copied_moment AS (
@@ -157,26 +206,34 @@ copied_moment AS (
     GROUP BY branch
     HAVING sum(n_copied) >= greatest(10, 0.5 * sum(n))
 ),
--- exactly as many received as sent, day after day, since the last day on which they differed; by accident five are five
--- once in eight days
-equal_day AS (
-    SELECT
-        *,
-        count(*) FILTER (sent_there <> received) OVER (
-            PARTITION BY supplying_branch, pickup_branch, branch ORDER BY date DESC
-        ) AS unequal_since_then
+-- exactly as many received as sent, day after day, since the last day on which they differed. By accident two counts
+-- of about n are equal once in sqrt(4 pi n) days (five are five once in eight): unlikely is the number of noughts of
+-- that, and of a branch of which all lanes are equal that of all of them.
+equal_lanes AS (
+    SELECT pickup_branch AS branch, date, sum(0.5 * log10(4 * pi() * received)) AS unlikely
+    FROM lane_day
+    WHERE sent > 0 OR received > 0
+    GROUP BY pickup_branch, date
+    HAVING bool_and(sent = received)
+),
+last_unequal AS (
+    SELECT supplying_branch, pickup_branch, branch, max(date) AS date
     FROM traffic
-    WHERE sent_there > 0 OR received > 0
+    WHERE sent_there <> received
+    GROUP BY supplying_branch, pickup_branch, branch
 ),
 copied_count AS (
     SELECT
-        'copied' AS kind, CASE WHEN branch = '' THEN 'delivered' ELSE 'received' END AS figure, supplying_branch,
-        pickup_branch, branch, '' AS other_branch, min(date) AS since, max(date) AS until,
-        sum(received) AS observed, sum(received) AS usual, 'reservations' AS unit
-    FROM equal_day
-    WHERE unequal_since_then = 0
-    GROUP BY supplying_branch, pickup_branch, branch
-    HAVING count(*) >= 8 AND sum(received) >= 40 AND bool_or(is_recent)
+        'copied' AS kind, CASE WHEN t.branch = '' THEN 'delivered' ELSE 'received' END AS figure, t.supplying_branch,
+        t.pickup_branch, t.branch, '' AS other_branch, min(t.date) AS since, max(t.date) AS until,
+        sum(t.received) AS observed, sum(t.received) AS usual, 'reservations' AS unit
+    FROM traffic AS t
+    LEFT JOIN last_unequal AS u USING (supplying_branch, pickup_branch, branch)
+    LEFT JOIN equal_lanes AS e ON t.branch = e.branch AND t.date = e.date
+    WHERE t.received > 0 AND t.date > coalesce(u.date, DATE '0001-01-01')
+    GROUP BY t.supplying_branch, t.pickup_branch, t.branch
+    HAVING count(*) >= 2 AND bool_or(t.is_recent)
+        AND sum(greatest(0.5 * log10(4 * pi() * t.received), coalesce(e.unlikely, 0))) >= 6
 ),
 empty_share AS (
     SELECT
@@ -239,6 +296,8 @@ found AS MATERIALIZED (
     UNION ALL
     FROM doubled
     UNION ALL
+    FROM doubled_item
+    UNION ALL
     FROM shifted
     UNION ALL
     FROM copied_moment
@@ -274,9 +333,9 @@ WHERE NOT (
     AND CASE
         WHEN f.branch = '' THEN
             f.supplying_branch IN (FROM astray) OR f.pickup_branch IN (FROM astray)
-            OR f.figure = 'sent' AND EXISTS (
+            OR f.figure IN ('sent', 'items_sent') AND EXISTS (
                 SELECT 1 FROM found AS o
-                WHERE o.kind = f.kind AND o.figure = 'delivered'
+                WHERE o.kind = f.kind AND o.figure = CASE f.figure WHEN 'sent' THEN 'delivered' ELSE 'items_received' END
                     AND o.supplying_branch = f.supplying_branch AND o.pickup_branch = f.pickup_branch
             )
         ELSE
@@ -286,6 +345,11 @@ WHERE NOT (
             )
     END
 )
+AND NOT (f.kind = 'doubled' AND f.figure NOT LIKE 'items%' AND EXISTS (
+    SELECT 1 FROM found AS o
+    WHERE o.kind = 'doubled' AND o.figure LIKE 'items%'
+        AND o.supplying_branch = f.supplying_branch AND o.pickup_branch = f.pickup_branch AND o.branch = f.branch
+))
 AND NOT (f.kind = 'copied' AND f.figure = 'delivered' AND EXISTS (
     SELECT 1 FROM found AS o WHERE o.kind = 'copied' AND o.branch = f.pickup_branch
 ))

@@ -115,6 +115,35 @@ coming AS (
     JOIN day AS d ON d.date >= o.origin
     QUALIFY horizon <= 10
 ),
+-- how much more, or less, there was a year ago (two years ago) around the day than in the weeks before the origin;
+-- drawn to 1 as one more year would
+past_year AS (
+    SELECT o.origin, y.days, n.date, n.sent / nullif(w.factor, 0) AS sent
+    FROM origin AS o
+    CROSS JOIN (VALUES (364), (728)) AS y (days)
+    JOIN network AS n ON n.kind = 'ordinary' AND n.date BETWEEN o.origin - y.days - 56 AND o.origin - y.days + 35
+    JOIN weekday AS w ON o.origin = w.origin AND n.iso_weekday = w.iso_weekday
+),
+before_then AS (
+    SELECT
+        origin, days, origin - days AS that_origin,
+        sum(0.5 ** ((that_origin - date - 1) // 7 / 2) * sent) / sum(0.5 ** ((that_origin - date - 1) // 7 / 2)) AS sent
+    FROM past_year
+    WHERE date < origin - days
+    GROUP BY origin, days
+    HAVING count(*) >= 20
+),
+season AS (
+    SELECT origin, date, (sum(ratio) + 1) / (count(*) + 1) AS factor
+    FROM (
+        SELECT c.origin, c.date, p.days, avg(p.sent) / nullif(any_value(b.sent), 0) AS ratio
+        FROM coming AS c
+        JOIN past_year AS p ON c.origin = p.origin AND p.date + p.days BETWEEN c.date - 4 AND c.date + 4
+        JOIN before_then AS b ON c.origin = b.origin AND p.days = b.days
+        GROUP BY c.origin, c.date, p.days
+    )
+    GROUP BY origin, date
+),
 naive AS (
     SELECT o.origin, t.supplying_branch, t.pickup_branch, t.iso_weekday, arg_max(t.sent, t.date) AS sent
     FROM (
@@ -153,7 +182,7 @@ SELECT
     w.supplying_branch,
     w.pickup_branch,
     w.weeks_back = 0 AND (s.branch IS NULL OR p.branch IS NULL) AS is_closed,
-    CASE WHEN is_closed THEN 0 ELSE round(l.level * coalesce(n.factor, 1) * coalesce(d.factor, 1) * coalesce(b.factor, 1), 4) END
+    CASE WHEN is_closed THEN 0 ELSE round(l.level * coalesce(n.factor, 1) * coalesce(d.factor, 1) * coalesce(b.factor, 1) * coalesce(y.factor, 1), 4) END
         AS expected_items,
     CASE WHEN is_closed THEN 0 ELSE v.sent END AS naive_items,
     w.sent
@@ -162,6 +191,7 @@ LEFT JOIN speaking AS l USING (origin, supplying_branch, pickup_branch)
 LEFT JOIN now AS n ON w.origin = n.origin
 LEFT JOIN weekday AS d ON w.origin = d.origin AND w.iso_weekday = d.iso_weekday
 LEFT JOIN neighbour AS b ON w.origin = b.origin AND w.kind = b.kind
+LEFT JOIN season AS y ON w.origin = y.origin AND w.date = y.date
 LEFT JOIN naive AS v
     ON w.origin = v.origin AND w.supplying_branch = v.supplying_branch AND w.pickup_branch = v.pickup_branch
     AND w.iso_weekday = v.iso_weekday

@@ -57,6 +57,26 @@ chosen AS (
         ON s.nth = l.nth AND s.supplying_branch = l.supplying_branch AND s.pickup_branch = l.pickup_branch
     LEFT JOIN judged AS n ON s.nth = n.nth AND n.is_network
 ),
+together AS (
+    SELECT
+        nth, any_value(that_origin) AS that_origin, any_value(is_own) AS is_own, origin, date,
+        any_value(horizon) AS horizon, coalesce(supplying_branch, '') AS supplying_branch,
+        coalesce(pickup_branch, '') AS pickup_branch, round(sum(expected_items), 4) AS expected_items,
+        CASE WHEN count(naive_items) = count(*) THEN sum(naive_items) END AS naive_items, sum(sent) AS sent
+    FROM chosen
+    GROUP BY GROUPING SETS (
+        (nth, origin, date, supplying_branch), (nth, origin, date, pickup_branch), (nth, origin, date)
+    )
+),
+judged_together AS (
+    SELECT
+        nth, supplying_branch, pickup_branch,
+        sum(abs(round(expected_items) - sent)) < sum(abs(naive_items - sent)) AS is_better
+    FROM together
+    WHERE NOT is_own AND expected_items IS NOT NULL AND naive_items IS NOT NULL
+    GROUP BY nth, supplying_branch, pickup_branch
+    HAVING count(*) >= 20
+),
 lanes AS (
     SELECT
         nth, that_origin, is_own, origin, date, horizon, supplying_branch, pickup_branch, method,
@@ -70,14 +90,14 @@ lanes AS (
     FROM chosen
     UNION ALL
     SELECT
-        nth, any_value(that_origin), any_value(is_own), origin, date, any_value(horizon),
-        coalesce(supplying_branch, ''), coalesce(pickup_branch, ''), 'sum',
-        round(sum(expected_items), 4), round(sum(expected_items)), sum(naive_items), sum(sent),
-        CASE WHEN supplying_branch IS NOT NULL THEN 'out' WHEN pickup_branch IS NOT NULL THEN 'in' ELSE 'all' END
-    FROM chosen
-    GROUP BY GROUPING SETS (
-        (nth, origin, date, supplying_branch), (nth, origin, date, pickup_branch), (nth, origin, date)
-    )
+        t.nth, t.that_origin, t.is_own, t.origin, t.date, t.horizon, t.supplying_branch, t.pickup_branch,
+        CASE WHEN j.is_better OR j.is_better IS NULL OR t.naive_items IS NULL THEN 'sum' ELSE 'naive' END AS method,
+        CASE method WHEN 'naive' THEN t.naive_items ELSE t.expected_items END,
+        CASE method WHEN 'naive' THEN t.naive_items ELSE round(t.expected_items) END,
+        t.naive_items, t.sent,
+        CASE WHEN t.supplying_branch <> '' THEN 'out' WHEN t.pickup_branch <> '' THEN 'in' ELSE 'all' END
+    FROM together AS t
+    LEFT JOIN judged_together AS j USING (nth, supplying_branch, pickup_branch)
 ),
 spread AS (
     SELECT nth, size, quantile_cont(abs(sent - expected_items) / sqrt(expected_items + 0.25), 0.8) AS spread
