@@ -6,6 +6,9 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pytest
+
 from pendel import bronze, building, figures, gates, history, reading
 from pendel.places import Places
 from pendel.reference import read_reference
@@ -67,3 +70,16 @@ def places_in(folder: Path, reference: Path | None = None) -> Places:
     """An installation in a folder, with its own raw and warehouse folders."""
     (folder / "raw").mkdir(parents=True, exist_ok=True)
     return Places.of(raw=folder / "raw", reference=reference, warehouse=folder / "warehouse")
+
+
+def spied_on_databases(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the databases that are attached whenever the reference data are loaded, from now on."""
+    attached: list[str] = []
+    load = building.load_reference
+
+    def spy(con: duckdb.DuckDBPyConnection, *rest: Any) -> None:
+        attached.extend(name for (name,) in con.execute("SELECT database_name FROM duckdb_databases()").fetchall())
+        load(con, *rest)
+
+    monkeypatch.setattr(building, "load_reference", spy)
+    return attached

@@ -15,7 +15,7 @@ import pytest
 from pendel import bronze, building, figures, history
 from pendel.places import Places, UserError
 from pendel.reference import Reference, read_reference
-from tests.pipeline import night, places_in, simulated
+from tests.pipeline import night, places_in, simulated, spied_on_databases
 from tests.test_models import PLAIN, File, Row, Warehouse, World, day, deliveries
 from tests.test_simulate import YEAR, write_reference
 
@@ -142,14 +142,7 @@ def test_what_a_changed_rule_changed(places: Places, monkeypatch: pytest.MonkeyP
 
 def test_nothing_changed(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     night(places, AS_OF)
-    attached = []
-    load = building.load_reference
-
-    def spy(con: duckdb.DuckDBPyConnection, *rest: Any) -> None:
-        attached.extend(name for (name,) in con.execute("SELECT database_name FROM duckdb_databases()").fetchall())
-        load(con, *rest)
-
-    monkeypatch.setattr(building, "load_reference", spy)
+    attached = spied_on_databases(monkeypatch)
     found = history.diff(places, network(places), None, None)
     assert (found["figures"], found["rules"], found["files"]) == ([], [], [])
     assert attached.count("reference") == 2

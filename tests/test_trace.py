@@ -19,11 +19,11 @@ from typing import Any
 import duckdb
 import pytest
 
-from pendel import building, contracts, figures, history, trace
+from pendel import contracts, figures, history, trace
 from pendel.places import Busy, Places, UserError
 from pendel.simulate import simulate
 from tests import othernetwork
-from tests.pipeline import AS_OF, BRANCHES, PUBLISHED, night, places_in
+from tests.pipeline import AS_OF, BRANCHES, PUBLISHED, night, places_in, spied_on_databases
 from tests.test_cli import Pendel, at, pendel  # noqa: F401
 from tests.test_golden import compare
 from tests.test_models import CODE, PLAIN, File, Row, Warehouse, World, day
@@ -359,14 +359,7 @@ def test_bronze_that_is_held(simulated: Places, tmp_path: Path, monkeypatch: pyt
 def test_bronze_is_let_go_of_and_left_as_it_was(simulated: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the answer is computed, a night can write."""
     before = simulated.bronze.read_bytes(), simulated.published.read_bytes()
-    attached = []
-    load = building.load_reference
-
-    def spy(con: duckdb.DuckDBPyConnection, *rest: Any) -> None:
-        attached.extend(name for (name,) in con.execute("SELECT database_name FROM duckdb_databases()").fetchall())
-        load(con, *rest)
-
-    monkeypatch.setattr(building, "load_reference", spy)
+    attached = spied_on_databases(monkeypatch)
     trace.files(simulated, listed(simulated)[0]["file"])
     assert "warehouse" in attached
     assert "store" not in attached
