@@ -92,7 +92,7 @@ def main(home: Path, given: Path | None) -> None:
             (away / path.relative_to(places.raw)).parent.mkdir(parents=True, exist_ok=True)
             path.rename(away / path.relative_to(places.raw))
     os.environ.update(_prefect_environment(places))
-    (places.warehouse / "prefect").mkdir(parents=True)
+    places.prefect.mkdir(parents=True)
     with server.own(PORT) as url:
         server.wait_for(url)
         address = url.removesuffix("/api")

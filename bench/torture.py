@@ -342,7 +342,7 @@ def ledger(places: Places, files: int) -> int:
 def pages(places: Places) -> dict[str, str]:
     """The pages that were written, each of them whole."""
     found = {}
-    for path in sorted((places.warehouse / "site").glob("*.html")):
+    for path in sorted(places.site.glob("*.html")):
         found[path.name] = path.read_text(encoding="utf-8")
         promise(found[path.name].rstrip().endswith("</html>"), f"half of {path.name} is shown")
     return found

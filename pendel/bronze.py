@@ -164,8 +164,8 @@ def locked(places: Places, run: Run) -> Iterator[None]:
     as Damaged.
     """
     places.warehouse.mkdir(parents=True, exist_ok=True)
-    holder = places.warehouse / "bronze.lock.json"
-    lock = filelock.FileLock(places.warehouse / "bronze.lock")
+    holder = places.lock.with_name("bronze.lock.json")
+    lock = filelock.FileLock(places.lock)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:

@@ -259,7 +259,7 @@ def serve(places: Places, at: dt.datetime, port: int) -> None:
 
     zone = read_reference(places.reference).parameters.time_zone
     places.check_raw()
-    (places.warehouse / "prefect").mkdir(parents=True, exist_ok=True)
+    places.prefect.mkdir(parents=True, exist_ok=True)
     given = os.environ.get("PREFECT_API_URL")
     environment = _prefect_environment(places) | {"PREFECT_LOGGING_LEVEL": "ERROR"}
     for name, value in environment.items():
@@ -404,7 +404,7 @@ def _nightly(places: Places, as_of: dt.date | None, afresh: bool = False) -> int
         failure = error
         _write_page(lambda page: page.write_error(places, failure, dt.datetime.now(dt.UTC)))
         raise
-    (places.warehouse / "prefect").mkdir(parents=True, exist_ok=True)  # Prefect's server makes one level, no more
+    places.prefect.mkdir(parents=True, exist_ok=True)  # Prefect's server makes one level, no more
     for name, value in _prefect_environment(places).items():
         os.environ.setdefault(name, value)
     results: list[RunResult] = []
@@ -428,7 +428,7 @@ def _nightly(places: Places, as_of: dt.date | None, afresh: bool = False) -> int
         _raise(state)
     result = results[0]
     _show(status_view(result))
-    click.echo(_("The morning page: {file}").format(file=places.warehouse / "site" / "index.html"))
+    click.echo(_("The morning page: {file}").format(file=places.page))
     return PUBLISHED if result.published else HELD_BACK
 
 
@@ -466,7 +466,7 @@ def _raise(state: Any) -> NoReturn:
 def _prefect_environment(places: Places) -> dict[str, str]:
     """Settings under which the flow runs on Prefect's embedded server, quietly and without asking other machines."""
     return {
-        "PREFECT_HOME": str(places.warehouse / "prefect"),
+        "PREFECT_HOME": str(places.prefect),
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -207,10 +207,11 @@ def lanes(places: Places, year: int | None, month: int | None) -> dict[str, Any]
     if not found:
         period = f"{year}-{month:02}" if month else str(year or "")
         raise NoFigures("There are no figures of {period}: no exports of it were taken in.", period=period)
-    return {"year": year, "month": month, "norm": norm[0], "lanes": [_rounded(lane) for lane in found]}
+    return {"year": year, "month": month, "norm": norm[0], "lanes": [rounded_row(lane) for lane in found]}
 
 
-def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+def rounded_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its floats to six decimals: what is beyond them differs between machines."""
     return {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
 
 
@@ -273,11 +274,15 @@ class RunResult:
         write_whole(folder / "result.json", json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
 
+def runs(places: Places) -> Iterator[RunResult]:
+    """All runs, finished or not, the newest first."""
+    for path in sorted(places.runs.glob("*/result.json"), reverse=True):
+        yield RunResult(**json.loads(path.read_text(encoding="utf-8")))
+
+
 def last_run(places: Places) -> RunResult | None:
     """The newest run, finished or not; None when there was none."""
-    for path in sorted(places.runs.glob("*/result.json"), reverse=True):
-        return RunResult(**json.loads(path.read_text(encoding="utf-8")))
-    return None
+    return next(runs(places), None)
 
 
 def messages(places: Places) -> list[dict[str, Any]]:

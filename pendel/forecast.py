@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pendel.figures import OF_BEFORE, NoFigures, dicts, published
+from pendel.figures import OF_BEFORE, NoFigures, dicts, published, rounded_row
 from pendel.places import Places, UserError
 
 BY = {"branch": ["branch", "direction"], "lane": ["supplying_branch", "pickup_branch", "method"]}
@@ -72,8 +72,5 @@ def forecast(places: Places, by: str = "branch", branch: str | None = None) -> d
         "crates_are": "estimate",
         **lanes,
         "forecast": [row | {"date": row["date"].isoformat()} for row in rows],
-        "backtest": [
-            {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
-            for row in backtest
-        ],
+        "backtest": [rounded_row(row) for row in backtest],
     }

@@ -6,11 +6,9 @@ A run is known by what it left in `runs/`; the clock is given, so that it can be
 from __future__ import annotations
 
 import datetime as dt
-import json
-from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
-from pendel.figures import RunResult
+from pendel.figures import RunResult, runs
 from pendel.places import Places
 
 
@@ -28,12 +26,6 @@ def started(run: RunResult) -> dt.datetime:
     return dt.datetime.fromisoformat(run.started_at)
 
 
-def runs(places: Places) -> Iterator[RunResult]:
-    """All runs, finished or not, the newest first."""
-    for path in sorted(places.runs.glob("*/result.json"), reverse=True):
-        yield RunResult(**json.loads(path.read_text(encoding="utf-8")))
-
-
 def runs_since(places: Places, moment: dt.datetime) -> list[RunResult]:
     """The runs that started at `moment` or later."""
     found = []
@@ -48,10 +40,10 @@ def is_busy(places: Places) -> bool:
     """Whether a run is at work now."""
     import filelock
 
-    if not (places.warehouse / "bronze.lock").exists():
+    if not (places.lock).exists():
         return False
     try:
-        with filelock.FileLock(places.warehouse / "bronze.lock", timeout=0):
+        with filelock.FileLock(places.lock, timeout=0):
             return False
     except filelock.Timeout:
         return True

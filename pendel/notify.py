@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import yaml
-
 from pendel import figures, nights, present
 from pendel.figures import RunResult
 from pendel.places import NOTIFICATIONS, Places, UserError, discreet
+from pendel.reference import read_yaml
 from pendel.words import LANGUAGES, _, counted, date, language, number, set_language
 
 KINDS = (
@@ -121,16 +120,7 @@ def read_settings(folder: Path) -> Settings:
     Raises UserError, naming the file and the remedy, when something in it cannot be used.
     """
     path = folder / NOTIFICATIONS
-    if not path.exists():
-        return Settings()
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise UserError(
-            "{file} is no readable YAML: look at line {line}.", file=path, line=mark.line + 1 if mark else 1
-        ) from None
-    given = _known(path, given, {"language", "time_zone", "mail", "recipients"})
+    given = _known(path, read_yaml(path), {"language", "time_zone", "mail", "recipients"})
     if given.get("language", "nl") not in LANGUAGES:
         raise UserError("{file}: language is nl or en.", file=path)
     mail = None
@@ -155,9 +145,8 @@ def read_settings(folder: Path) -> Settings:
 def zone_of(folder: Path) -> str:
     """The time zone of the network, by its parameters; where they cannot be read or name none, the usual one."""
     try:
-        given = yaml.safe_load((folder / "parameters.yaml").read_text(encoding="utf-8")) or {}
-        return ZoneInfo(str(given.get("time_zone", Settings.time_zone))).key
-    except (OSError, yaml.YAMLError, AttributeError, ValueError, LookupError):  # no zone is a LookupError
+        return ZoneInfo(str(read_yaml(folder / "parameters.yaml").get("time_zone", Settings.time_zone))).key
+    except (UserError, OSError, AttributeError, ValueError, LookupError):  # no zone is a LookupError
         return Settings.time_zone
 
 
@@ -305,10 +294,10 @@ def absence(places: Places, now: dt.datetime, hours: float = HOURS, zone: str = 
     """What is wrong when nothing ran: no run that got to an end began in the last so many hours, or the newest was
     killed.
     """
-    newest = next(nights.runs(places), None)
+    newest = figures.last_run(places)
     if newest and now - nights.started(newest) < dt.timedelta(hours=hours):
         return troubles_of(newest) if nights.was_killed(newest, places) else []
-    last = next((run for run in nights.runs(places) if run.finished_at is not None), None)
+    last = next((run for run in figures.runs(places) if run.finished_at is not None), None)
     if last is None:
         wrong, key = _("There was no run yet."), "nothing_ran"
     else:

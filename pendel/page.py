@@ -25,9 +25,6 @@ from pendel.places import Places, UserError, write_whole
 from pendel.reference import Parameters, read_reference
 from pendel.words import _, asked_language, counted, date, day_as, language, listed, long_day, number, set_language
 
-HOURS = 26
-"""A page that is older was not followed by another night."""
-
 LIST = 60
 """The most items of a branch and task that are printed; the rest is in `pendel overdue`."""
 
@@ -85,11 +82,11 @@ def _write(
         pages = {name: machine().get_template(name).render(content) for name in PAGES}
     finally:
         set_language(before)
-    folder = places.warehouse / "site"
+    folder = places.site
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         write_whole(folder / name, text)
-    return folder / "index.html"
+    return places.page
 
 
 @functools.cache
@@ -205,8 +202,8 @@ def _content(places: Places, run: RunResult | None, now: dt.datetime, trouble: T
         "is_well": run is not None and bool(sums) and not trouble and not figures.needs_attention(run, sums),
         "is_held_back": trouble is not None or run is None or not run.published,
         "now": now,
-        "valid_until": now + dt.timedelta(hours=HOURS),
-        "hours": HOURS,
+        "valid_until": now + dt.timedelta(hours=notify.HOURS),
+        "hours": notify.HOURS,
         "simulated": places.simulated.exists(),
         "lasted": _lasted(run),
         "checks_failed": [present.check_name(check) for check in run.held_back_by] if run else [],

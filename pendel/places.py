@@ -168,6 +168,26 @@ class Places:
         return self.warehouse / "runs"
 
     @property
+    def lock(self) -> Path:
+        """Is held by the run that is at work."""
+        return self.warehouse / "bronze.lock"
+
+    @property
+    def site(self) -> Path:
+        """The pages for people: the morning page and the search lists."""
+        return self.warehouse / "site"
+
+    @property
+    def page(self) -> Path:
+        """The morning page."""
+        return self.site / "index.html"
+
+    @property
+    def prefect(self) -> Path:
+        """What Prefect keeps: its database and its settings."""
+        return self.warehouse / "prefect"
+
+    @property
     def messages(self) -> Path:
         """What people were told after which run, and what could not be told; a message a line."""
         return self.warehouse / "messages.jsonl"

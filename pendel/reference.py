@@ -220,18 +220,28 @@ def _published(path: Path) -> Iterable[dict[str, str]]:
         yield row
 
 
-def _parameters(path: Path) -> Parameters:
+def read_yaml(path: Path) -> Any:
+    """What a file of YAML that people write holds; `{}` when it is empty or is not there.
+
+    Raises UserError, naming the line, when it cannot be read as YAML.
+    """
     if not path.exists():
-        return Parameters()
+        return {}
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         raise UserError(
             "{file} is no readable YAML: look at line {line}.", file=path, line=mark.line + 1 if mark else 1
         ) from None
+
+
+def _parameters(path: Path) -> Parameters:
+    given = read_yaml(path)
+    if not isinstance(given, dict):
+        raise UserError("{file}: expected names with values, as in the example in that file.", file=path)
     known = {item.name for item in fields(Parameters)}
-    unknown = sorted(set(given) - known)
+    unknown = sorted(str(name) for name in set(given) - known)
     if unknown:
         raise UserError(
             "{file}: unknown parameter: {names}. Known are: {known}.",

@@ -46,7 +46,7 @@ def linux(places: Places, at: str, port: int = PORT, root: bool | None = None) -
     configured = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     folder = Path("/etc/systemd/system") if root else configured / "systemd" / "user"
     secrets = Path("/etc/pendel/secrets.env") if root else configured / "pendel" / "secrets.env"
-    python, home = sys.executable, places.warehouse / "prefect"
+    python, home = sys.executable, places.prefect
     settings = QUIET | {
         "PREFECT_HOME": str(home),
         "PENDEL_LANG": "nl",

@@ -312,7 +312,7 @@ def test_wrong_folders_end_with_2(network: Places, tmp_path: Path, pendel: Pende
     done = pendel("nightly", *at(network), "--reference", tmp_path)
     assert done.code == 2
     assert re.search(r"branches\.csv: ontbrekende kolom: .*Zet die in de eerste regel\.$", done.err)
-    page = (network.warehouse / "site" / "index.html").read_text(encoding="utf-8")
+    page = network.page.read_text(encoding="utf-8")
     assert re.search(r"<h1>De verwerking kon niet beginnen: .*branches\.csv: ontbrekende kolom: .*</h1>", page)
     done = pendel("demo", *at(network))
     assert done.code == 2

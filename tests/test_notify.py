@@ -17,6 +17,7 @@ import filelock
 import pytest
 
 from pendel import figures, notify, words
+from pendel.cli import cli
 from pendel.figures import RunResult
 from pendel.places import NOTIFICATIONS, Places, UserError
 from pendel.reference import read_reference
@@ -202,7 +203,7 @@ def test_a_killed_run_is_noticed_and_one_at_work_is_not(places: Places, server: 
     run = RunResult("2024-01-04-run", "2024-01-04T03:15:00Z", "2024-01-04")
     run.write(places)
     soon = dt.datetime(2024, 1, 4, 3, 45, tzinfo=dt.UTC)
-    with filelock.FileLock(places.warehouse / "bronze.lock"):
+    with filelock.FileLock(places.lock):
         assert notify.watch(places, soon) == []
     for hour in range(3):
         (trouble,) = notify.watch(places, soon + dt.timedelta(hours=hour))
@@ -384,13 +385,15 @@ def test_watch_says_what_is_missing(places: Places, server: MailServer, pendel: 
     done = pendel("watch", *at(places))
     assert done.code == 1
     assert done.out.startswith("Sinds 03-01-2024 03:00, ")
-    page = (places.warehouse / "site" / "index.html").read_text(encoding="utf-8")
+    page = places.page.read_text(encoding="utf-8")
     assert "<h1>Sinds 03-01-2024 03:00, " in page
     assert server.subjects() == ["pendel: vannacht is er niets verwerkt"]
     assert pendel("watch", "--older-than", 1e6, *at(places)).code == 0
     english = pendel("watch", "--lang", "en", *at(places))
     assert english.out.startswith("Nothing has run since 2024-01-03 03:00, ")
     assert len(server.mails) == 1
+    (older_than,) = (option for option in cli.commands["watch"].params if option.name == "older_than")
+    assert older_than.default == notify.HOURS, "the page grows old when the watchdog tells"
 
 
 def test_a_trial_message(places: Places, server: MailServer, pendel: Any) -> None:  # noqa: F811

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pytest
 
-from pendel import figures, page, words
+from pendel import figures, notify, page, words
 from pendel.figures import RunResult
 from pendel.places import Places, UserError
 from pendel.simulate import simulate
@@ -162,7 +162,7 @@ def test_a_page_says_itself_that_it_is_old(network: Places) -> None:
     assert last is not None
     fresh = page.write(network, last, dt.datetime.now(dt.UTC), AMSTERDAM)
     assert looked_at(fresh, 1280)["old"] is False
-    old = page.write(network, last, dt.datetime.now(dt.UTC) - dt.timedelta(hours=page.HOURS, minutes=1), AMSTERDAM)
+    old = page.write(network, last, dt.datetime.now(dt.UTC) - dt.timedelta(hours=notify.HOURS, minutes=1), AMSTERDAM)
     assert looked_at(old, 1280)["old"] is True
     assert "Deze pagina is ouder dan 26 uur" in old.read_text(encoding="utf-8")
 
@@ -338,7 +338,7 @@ def test_what_a_run_broke_off_on_is_told(network: Places) -> None:
 def test_a_run_that_could_not_begin_is_told_above_the_figures_of_before(network: Places, tmp_path: Path) -> None:
     error = UserError("{file} is not UTF-8. Save it as CSV UTF-8.", file="branches.csv")
     page.write_error(network, error, now())
-    index = network.warehouse / "site" / "index.html"
+    index = network.page
     header, *rest = seen(index).split("Wat elke vestiging nodig heeft")
     assert "De verwerking kon niet beginnen: branches.csv is geen UTF-8. Sla het op als CSV UTF-8." in header
     assert "Los dit op en draai pendel nightly" in header

@@ -39,6 +39,8 @@ TWO = "aa,A,X,,1,fmb_csv,,2024-01-31,,,,\nbb,B,X,,2,fmb_csv,,,,,,\n"
         ("parameters.yaml", "a: 1\nb: [\n", "no readable YAML: look at line 3"),
         ("parameters.yaml", "time_zone: Nowhere/Land\n", "no time zone Nowhere/Land"),
         ("parameters.yaml", "time_zone: 2\n", "no time zone 2"),
+        ("parameters.yaml", "- transit_norm: 2\n", "expected names with values"),
+        ("parameters.yaml", "2: 2\n", "unknown parameter: 2"),
     ],
 )
 def test_a_mistake_is_told(tmp_path: Path, file: str, content: str, message: str) -> None:

@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pendel import nights, services
+from pendel import figures, nights, services
 from pendel.figures import RunResult
 from pendel.places import Places, UserError
 from tests.mailserver import MailServer, mail_server, text_of
@@ -102,7 +102,7 @@ def ask(port: int, path: str, question: Any) -> Any:
 
 
 def finished(places: Places) -> list[RunResult]:
-    return [run for run in nights.runs(places) if run.finished_at]
+    return [run for run in figures.runs(places) if run.finished_at]
 
 
 def family(pid: int) -> dict[str, str]:
@@ -144,7 +144,7 @@ def test_a_missed_night_is_caught_up_and_a_killed_one_run_again(
     # whatever time it is now: hours ago, since in its first minutes a night is not yet missed
     hour = (dt.datetime.now(zone) - dt.timedelta(hours=5)).time().replace(minute=15, second=0, microsecond=0)
     with running(serve(places, port, hour), places, log) as process:
-        (begun,) = wait_until("begun", lambda: list(nights.runs(places)), process, log)
+        (begun,) = wait_until("begun", lambda: list(figures.runs(places)), process, log)
         assert begun.finished_at is None
         members = family(process.pid)
         assert listening(set(members)) == {"0100007F"}
@@ -168,7 +168,7 @@ def test_a_missed_night_is_caught_up_and_a_killed_one_run_again(
         wait_until("planned", lambda: ask(port, "flow_runs/filter", PLANNED), process, log)
         (caught_up,) = wait_until("ended", lambda: ask(port, "flow_runs/filter", COMPLETED), process, log)
         planned = ask(port, "flow_runs/filter", PLANNED)
-    assert len(list(nights.runs(places))) == 2
+    assert len(list(figures.runs(places))) == 2
     assert deployment["entrypoint"] == "flows.nightly.nightly"
     assert deployment["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
     assert deployment["global_concurrency_limit"]["limit"] == 1
@@ -194,7 +194,7 @@ KEEP = """
     from pendel.server import own
     places = Places.of(raw="{raw}", reference="{reference}", warehouse="{warehouse}")
     os.environ.update(_prefect_environment(places))
-    (places.warehouse / "prefect").mkdir(parents=True)
+    places.prefect.mkdir(parents=True)
     with own({port}) as url:
         os.environ["PREFECT_API_URL"] = url
         from prefect.schedules import Interval

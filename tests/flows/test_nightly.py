@@ -172,7 +172,7 @@ def test_a_run_that_breaks_off_is_told_and_so_is_one_that_cannot_begin(places: P
         assert state.is_failed()
         assert server.subjects() == ["pendel: de verwerking is afgebroken"]
         assert "pendel rebuild" in text_of(server.mails[0])
-        page = places.warehouse / "site" / "index.html"
+        page = places.page
         assert "pendel rebuild" in page.read_text(encoding="utf-8")
         state, results = run(replace(places, reference=reference, raw=tmp_path / "not there"))
         assert (state.is_failed(), results) == (True, [])
