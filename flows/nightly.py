@@ -276,9 +276,7 @@ def _night(
         publish(as_is(made), as_is(places))
         result.published = True
     result.finished_at = _now()
-    create_markdown_artifact(
-        key="nightly", markdown=present.run_markdown(result, "nl"), description=f"Nachtverwerking {result.as_of}"
-    )
+    create_markdown_artifact(key="nightly", markdown=present.run_markdown(result), description=result.as_of)
     if not decision.publish:
         return Failed(message=f"held back by {', '.join(decision.held_back_by)}")
     return Completed(message="published")

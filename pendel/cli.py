@@ -401,7 +401,10 @@ def _nightly(places: Places, as_of: dt.date | None, afresh: bool = False) -> int
     except Busy:
         raise
     except Exception as error:
+        from pendel import notify
+
         failure = error
+        notify.tell_error(places, failure)
         _write_page(lambda page: page.write_error(places, failure, dt.datetime.now(dt.UTC)))
         raise
     places.prefect.mkdir(parents=True, exist_ok=True)  # Prefect's server makes one level, no more

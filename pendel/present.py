@@ -18,7 +18,7 @@ from rich.text import Text
 
 from pendel.contracts import drifts, rejections, rules, sql_files
 from pendel.figures import DIMENSIONS, RunResult, arrived, needs_attention
-from pendel.words import _, counted, date, language, month_name, number, set_language
+from pendel.words import _, asked_language, counted, date, language, month_name, number, set_language
 
 if TYPE_CHECKING:  # it brings pandas along
     from pendel.purging import PurgePlan
@@ -463,10 +463,12 @@ def _rest(count: int, most: int) -> list[Text]:
     return [Text(text.format(shown=number(most), n=number(count)))] if count > most else []
 
 
-def run_markdown(run: RunResult, lang: str) -> str:
-    """A run as one Markdown page, branches worst first: the artifact in Prefect's interface."""
+def run_markdown(run: RunResult) -> str:
+    """A run as one Markdown page, branches worst first: the artifact in Prefect's interface. In the language asked for,
+    as the morning page is.
+    """
     before = language()
-    set_language(lang)
+    set_language(asked_language())
     try:
         lines = [f"# {verdict(run)}", ""]
         lines += [f"- **{_('held back by: {check}').format(check=check_name(check))}**" for check in run.held_back_by]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pendel.places import PROJECT, Places, UserError
+from pendel.words import asked_language
 
 PORT = 4200
 """Where Prefect's server listens, on the loopback address."""
@@ -49,7 +50,7 @@ def linux(places: Places, at: str, port: int = PORT, root: bool | None = None) -
     python, home = sys.executable, places.prefect
     settings = QUIET | {
         "PREFECT_HOME": str(home),
-        "PENDEL_LANG": "nl",
+        "PENDEL_LANG": asked_language(),
         **{f"PENDEL_{name.upper()}": str(getattr(places, name)) for name in ("raw", "reference", "warehouse")},
     }
     common = [
@@ -120,7 +121,7 @@ def windows(places: Places, at: str) -> str:
     ]
 
     def task(name: str, arguments: Sequence[str], trigger: str, settings: str) -> list[str]:
-        given = _powershell(" ".join(["-m", "pendel.cli", *arguments, *folders]))
+        given = _powershell(" ".join(["-m", "pendel.cli", *arguments, "--lang", asked_language(), *folders]))
         return [
             f"$action = New-ScheduledTaskAction -Execute {_powershell(sys.executable)} -Argument {given} "
             f"-WorkingDirectory {_powershell(str(PROJECT))}",

@@ -175,6 +175,14 @@ def test_a_run_that_could_not_begin(places: Places, server: MailServer) -> None:
     assert "branches.csv ontbreekt" in text_of(server.mails[0])
 
 
+def test_a_planned_night_that_could_not_begin(places: Places, server: MailServer, pendel: Any) -> None:  # noqa: F811
+    """The Task Scheduler, or cron, starts `pendel nightly`: nobody looks at its output."""
+    (places.reference / "branches.csv").unlink()
+    assert [pendel("nightly", *at(places)).code for _ in range(2)] == [2, 2]
+    assert server.subjects() == ["pendel: de verwerking is afgebroken"]
+    assert "branches.csv ontbreekt" in text_of(server.mails[0])
+
+
 # --- nothing ran ---
 
 

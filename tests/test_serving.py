@@ -344,6 +344,8 @@ def test_install_service_shows_and_on_request_does(
     assert "serve --at 05:30" in shown.out
     assert f"Environment=PENDEL_RAW={places.raw}" in shown.out
     assert "$ systemctl --user daemon-reload" in shown.out
+    assert "Environment=PENDEL_LANG=nl" in shown.out
+    assert "Environment=PENDEL_LANG=en" in pendel("install-service", "--lang", "en", *at(places)).out
     assert shown.err.startswith("Dit doet --apply: ")
     assert not (tmp_path / "config").exists(), "nothing was done"
 
@@ -378,7 +380,8 @@ def test_the_tasks_for_windows(places: Places, pendel: Any) -> None:  # noqa: F8
     assert done.out.count("Register-ScheduledTask") == 2
     assert "-Daily -At 04:15" in done.out
     assert "-StartWhenAvailable -MultipleInstances IgnoreNew -WakeToRun" in done.out
-    assert f'-m pendel.cli nightly --raw "{places.raw}"' in done.out
+    assert f'-m pendel.cli nightly --lang nl --raw "{places.raw}"' in done.out
+    assert "--lang en" in pendel("install-service", "--system", "windows", "--lang", "en", *at(places)).out
     assert pendel("install-service", "--system", "windows", "--apply", *at(places)).code == 2
     quoted = services.windows(Places.of(raw=Path("/o'brien")), "04:15")
     assert "/o''brien" in quoted
