@@ -109,6 +109,9 @@ JUDGES = {
     "sql/marts/closed_year_file.sql": (*CLOSED, *SOUND),
     "sql/quality/correct": ("tests/test_corrections.py", *SOUND),
     "sql/staging/corrected_row.sql": ("tests/test_corrections.py", *MODELS),
+    "sql/marts/drift.sql": ("tests/test_drift.py", *SOUND),
+    "sql/marts/forecast_": ("tests/test_forecast.py", *SOUND),
+    "sql/marts/lane_usual.sql": ("tests/test_models.py::test_a_lane_beside", *SOUND),
     "sql/checks/": ("tests/test_boundaries.py", "tests/test_gates.py"),
     "sql/quality/": (*MODELS, *SOUND, "tests/test_rules.py"),
     "sql/staging/": (*MODELS, *ROWS, *SOUND),
@@ -441,6 +444,7 @@ class Sql:
         for holder, key, node, location in _places(tree, 0):
             if id(node) in passed_over:
                 continue
+            before = ""
             for kind, new in _changes(node, names, rng):
                 if new is None:
                     continue
@@ -454,7 +458,8 @@ class Sql:
                     finally:
                         holder[key] = node
 
-                yield kind, *_contrast(self.shown(node), self.shown(new)), location, finish
+                before = before or self.shown(node)
+                yield kind, *_contrast(before, self.shown(new)), location, finish
 
     def binds(self, statement: str) -> bool:
         """Whether DuckDB finds all relations, columns and functions, and their types fit."""
@@ -516,12 +521,7 @@ def _filled_in(text: str, on: str) -> str:
     """A SELECT as it is asked, but for the parameters that are bound."""
     from pendel import building
 
-    whole = {"{batch}": on, "$reference_rules": building._reference_rules(),
-             "$which_correction": building._which_correction(), "$overrides": building._overrides(),
-             "$dropped": building._dropped()}  # fmt: skip
-    for template, meant in whole.items():
-        text = text.replace(template, meant)
-    return text
+    return building.filled_in(text.replace("{batch}", on))
 
 
 def _head(text: str) -> str:

@@ -130,6 +130,16 @@ def _references(node: Any) -> Iterator[str]:
             yield from _references(value)
 
 
+def filled_in(sql: str) -> str:
+    """A SELECT of a model with what contracts, corrections and rules say in the place of its words with a dollar."""
+    for name, text in {
+        "$reference_rules": _reference_rules, "$which_correction": _which_correction,
+        "$overrides": _overrides, "$dropped": _dropped, "$typed_again": typed_again,
+    }.items():  # fmt: skip
+        sql = sql.replace(name, text()) if name in sql else sql
+    return sql
+
+
 @functools.cache
 def models() -> tuple[Model, ...]:
     """The models of `sql/` in the order in which they can be built.
@@ -140,12 +150,7 @@ def models() -> tuple[Model, ...]:
     with duckdb.connect() as con:
         for layer in MAY_READ:
             for file in sql_files(layer):
-                sql = file.sql
-                for name, text in {
-                    "$reference_rules": _reference_rules, "$which_correction": _which_correction,
-                    "$overrides": _overrides, "$dropped": _dropped, "$typed_again": typed_again,
-                }.items():  # fmt: skip
-                    sql = sql.replace(name, text()) if name in sql else sql
+                sql = filled_in(file.sql)
                 row = con.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
                 tree = json.loads(row[0]) if row else {"error": True}
                 if tree["error"]:

@@ -596,6 +596,32 @@ class Naive:
         before = [year for year in self._years() if year < day.year]
         return dt.date(max(before), 12, 31) if before and day.year not in self._years() else day
 
+    def lanes_of_the_last_day(
+        self, lanes: dict[tuple[dt.date, str, str], tuple[int, int]], feed: dict[tuple[str, dt.date], str]
+    ) -> dict[tuple[str, str], tuple[Any, ...]]:
+        """By lane: the last transport day, what was delivered, whether it is told, the usual, and if it is unusual."""
+        last = max((d for d in self.calendar() if d < self.world.as_of and is_working_day(d)), default=dt.date.min)
+        found: dict[tuple[str, str], tuple[Any, ...]] = {}
+        for (date, a, b), (_, delivered) in lanes.items():
+            if date != last:
+                continue
+            is_told = feed.get((b, date)) in ("received", "late")
+            before = [
+                lanes[d, a, b][1]
+                for d in (last - weeks * 7 * DAY for weeks in range(1, 17))
+                if (d, a, b) in lanes and is_working_day(d) and feed.get((b, d)) in ("received", "late")
+            ][:8]
+            usual: tuple[float | None, ...] = (None, None, None)
+            is_unusual = False
+            if len(before) >= 4:
+                middle = quantile(before, 0.5)
+                assert middle is not None
+                usual = (middle, min(before), max(before))
+                is_within = min(before) <= delivered <= max(before)
+                is_unusual = is_told and not is_within and abs(delivered**0.5 - middle**0.5) >= 1.5
+            found[a, b] = (date, delivered, is_told, *usual, is_unusual)
+        return found
+
     def search_items(self) -> set[tuple[Any, ...]]:
         """(branch, task, the leg's key, since, days waiting, export that should tell it, its state)."""
         found = set()
@@ -808,6 +834,14 @@ def assert_same(warehouse: Warehouse, naive: Naive) -> None:
     counted_feed = naive.feed()
     assert {row[:2]: row[2] for row in feed} == counted_feed
     assert len(feed) == len(counted_feed)
+
+    last_day = warehouse.rows(
+        "SELECT supplying_branch, pickup_branch, date, delivered, is_told, usually_delivered, least_delivered, "
+        "most_delivered, is_unusual FROM marts.lane_usual"
+    )
+    expected_last_day = naive.lanes_of_the_last_day(counted_lanes, counted_feed)
+    assert {row[:2]: row[2:] for row in last_day} == expected_last_day
+    assert len(last_day) == len(expected_last_day)
 
     values = warehouse.rows(
         "SELECT kpi, year, month, dimension, supplying_organisation, pickup_organisation, supplying_branch, "
@@ -1309,6 +1343,46 @@ def test_under_way_and_overdue_on_the_day_of_the_run() -> None:
     # on the first of a month, what is under way belongs to the day before
     world = replace(world, as_of=day("2023-05-01"))
     assert_same(Warehouse(world), Naive(world))
+
+
+WEDNESDAY = day("2023-04-19")
+
+
+@pytest.mark.parametrize(
+    ("before", "last", "usual", "is_unusual"),
+    [
+        ([4] * 7 + [9], 12, (4, 4, 9), False),
+        ([4] * 7 + [9], 13, (4, 4, 9), True),
+        ([4] * 7 + [9], 0, (4, 4, 9), True),
+        ([4] * 7 + [20], 15, (4, 4, 20), False),  # one day of the eight was like it
+        ([4, 5, 4, 5, 4, 5, 4, 5], 1, (4.5, 4, 5), False),
+        ([4] * 8 + [0, 30], 13, (4, 4, 4), True),  # of ten the last eight
+        ([4, 4, None, 4, 4], 13, (4, 4, 4), True),  # a day of which nothing was delivered says nothing
+        ([4, 4, None, 4], 13, (None, None, None), False),  # three days show nothing that is usual
+        ([4, 4, 4] + [None] * 12 + [4], 13, (4, 4, 4), True),  # sixteen weeks
+        ([4, 4, 4] + [None] * 13 + [4], 13, (None, None, None), False),
+        ([4] * 8, None, (4, 4, 4), False),
+    ],
+)
+def test_a_lane_beside_what_is_usual_for_its_weekday(
+    before: list[int | None], last: int | None, usual: tuple[float | None, ...], is_unusual: bool
+) -> None:
+    """`before` are the Wednesdays before, the newest first; None: no export came of that day, but in the next."""
+    files, rows = [File("xb", day("2022-12-20"))], []
+    for weeks, count in enumerate([last, *before]):
+        date = WEDNESDAY - weeks * 7 * DAY
+        files.append(File("xb", date if count is not None else date + DAY))
+        for number in range(7 if count is None else count):
+            rows.append(Row(len(files), f"{weeks}{number:03}", "1", "01", "O", f"{date + DAY} 10:00",
+                            f"{date - DAY} 10:00", f"{date} 10:00", "2022-12-20 10:00"))  # fmt: skip
+    world = World(PLAIN, WEDNESDAY + DAY, files, rows)
+    warehouse = Warehouse(world)
+    found = warehouse.rows(
+        "SELECT date, delivered, is_told, usually_delivered, least_delivered, most_delivered, is_unusual "
+        "FROM marts.lane_usual WHERE (supplying_branch, pickup_branch) = ('xa', 'xb')"
+    )
+    assert found == [(WEDNESDAY, 7 if last is None else last, last is not None, *usual, is_unusual)]
+    assert_same(warehouse, Naive(world))
 
 
 LISTED = "SELECT task, branch, waiting_transport_days FROM marts.search_item ORDER BY ALL"
