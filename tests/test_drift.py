@@ -219,6 +219,31 @@ def test_an_item_told_twice_is_found_in_a_thin_lane(network: tuple[Places, Place
     assert marts.at(night) == {("doubled", "items_sent", "", "", supplier)}
 
 
+def test_a_branch_that_gets_nothing_is_told_whatever_another_gains(network: tuple[Places, Places]) -> None:
+    """When F, of the same organisation, has what E misses, both are told; in a busy season its gain is no shift."""
+    marts = load_bench().Marts(network[1].published)
+    first, *_, last = TRANSPORT[:5]
+    these = f"date BETWEEN DATE '{first}' AND DATE '{last}'"
+    zero, shifted = ("zero", "received", "", "", "e"), ("shifted", "received", "", "", "f")
+    nothing = (
+        f"UPDATE kept.agg_branch_day SET received = 0 WHERE {these} AND branch = 'e';"
+        f"UPDATE kept.agg_lane_day SET sent = 0, delivered = 0 WHERE {these} AND pickup_branch = 'e';"
+    )
+    moved = (
+        "UPDATE kept.agg_branch_day AS f SET received = f.received + e.received FROM kept.agg_branch_day AS e "
+        f"WHERE f.{these} AND f.branch = 'f' AND e.branch = 'e' AND e.date = f.date;"
+    )
+    busy = (
+        f"UPDATE kept.agg_branch_day SET received = round(1.3 * received), sent = round(1.3 * sent) WHERE {these};"
+        f"UPDATE kept.agg_branch_day SET received = round(1.2 * received) WHERE {these} AND branch = 'f';"
+    )
+    for season, found in (("", {zero}), (moved, {zero, shifted}), (busy, {zero})):
+        marts.con.begin()
+        marts.con.execute(season + nothing)
+        assert marts.at(last + DAY) == found, season
+        marts.con.rollback()
+
+
 def test_equal_counts_are_found_as_soon_as_they_are_no_accident(network: tuple[Places, Places]) -> None:
     """The stretch of a lane must be long; of a branch all of whose lanes are equal, two days are."""
     marts = load_bench().Marts(network[1].published)

@@ -292,6 +292,20 @@ def test_personal_columns_are_dropped_and_only_listed_names_are_noted(tmp_path: 
         assert secret not in told
 
 
+@pytest.mark.parametrize(
+    ("form", "personal"),
+    [
+        ("dnb_tsv", "patronId patronName patronEmail title"),
+        ("fmb_csv", "Lezernummer Naam E-mail Telefoon Geboortedatum Titel"),
+        ("excel", "Lezernummer Naam E-mail Telefoon Geboortedatum Titel"),
+        ("koha_csv", "borrowernumber cardnumber surname firstname email title"),
+    ],
+)
+def test_the_personal_columns_that_are_noted_by_name(form: str, personal: str) -> None:
+    """As the export contract lists them: of any other column the name itself might be a reader's."""
+    assert contracts.export_formats()[form].personal_columns == personal.split()
+
+
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\n", b" \n\n", b"\r\n\r\n", b";;;;\n"])
 def test_a_file_without_a_header_is_empty(tmp_path: Path, content: bytes) -> None:
     assert rejection(tmp_path, CSV, content)[0] == "empty_file"

@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pendel import bronze, gates, reading
-from pendel.contracts import Rule, rules
+from pendel.contracts import Rule, columns, rules
 from pendel.places import Places
 from pendel.reference import read_reference
 from tests import pipeline
@@ -156,6 +156,7 @@ CASES = [
     case("a receipt and no supplier", "needed_column_empty", status="A", shipped="", supplier=""),
     case("on its way back without an item", "needed_column_empty", status="R", shipped="", received="", item=""),
     case("closed after the receipt without an item", "needed_column_empty", status="Z", reason="1", item=""),
+    case("no material type", material=""),
     case("requested without a supplier", **NOT_SENT, item="", supplier=""),
     case("closed before it was sent", **(NOT_SENT | {"status": "Z"}), reason="5", item="", supplier=""),
     # receipt_before_2000
@@ -366,6 +367,15 @@ def test_every_rule_has_a_case() -> None:
     held = {item.held for item in CASES} - {None} | {"dropped_by_correction"}  # seen in tests/test_corrections.py
     assert {rule.rule for rule in rules() if rule.action == "quarantine"} == held
     assert {rule.rule for rule in rules() if rule.action == "warn"} == {rule for item in CASES for rule in item.warned}
+
+
+def test_the_contract_says_which_columns_a_row_needs() -> None:
+    """What `needed` in the contract tells people is what the rules do, as the cases show."""
+    for (name, _), column in zip(NAMES.items(), columns().values(), strict=True):
+        is_held = any(item.held and item.changed in ({name: ""}, SENT | {name: ""}) for item in CASES)
+        may_be_unsent = any(not item.held and item.changed.items() >= (NOT_SENT | {name: ""}).items() for item in CASES)
+        needed = "no" if not is_held else "shipped" if may_be_unsent else "always"
+        assert column.needed == needed, name
 
 
 def test_rows_are_conserved(night: Night) -> None:

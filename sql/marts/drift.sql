@@ -161,16 +161,24 @@ doubled_item AS (
     GROUP BY GROUPING SETS ((figure, branch), (figure, supplying_branch, pickup_branch))
     HAVING sum(n) >= sum(n_items) + 3 AND sum(n) >= 1.4 * sum(n_items)
 ),
+-- what branches received, against the usual in this season
+in_season AS (
+    SELECT
+        c.branch, c.organisation, c.days, c.since, c.until, c.n, s.factor * c.usual AS usual,
+        2 * (sqrt(c.n) - sqrt(s.factor * c.usual)) AS deviations
+    FROM stretch AS c
+    CROSS JOIN season AS s
+    WHERE c.figure = 'received' AND c.branch <> ''
+),
 -- two branches of one organisation, of which one gains on the same days about what the other loses
 shifted AS (
     SELECT
         'shifted' AS kind, 'received' AS figure, '' AS supplying_branch, '' AS pickup_branch, g.branch,
         arg_max(l.branch, l.usual - l.n) AS other_branch, g.since, g.until, any_value(g.n) AS observed,
         any_value(g.usual) AS usual, 'reservations' AS unit
-    FROM stretch AS g
-    JOIN stretch AS l ON g.organisation = l.organisation AND g.days = l.days AND g.until = l.until
-    WHERE g.figure = 'received' AND g.branch <> '' AND l.figure = 'received' AND l.branch <> ''
-        AND g.deviations >= 2.5 AND l.deviations <= -2.5 AND g.deviations - l.deviations >= 7
+    FROM in_season AS g
+    JOIN in_season AS l ON g.organisation = l.organisation AND g.days = l.days AND g.until = l.until
+    WHERE g.deviations >= 2.5 AND l.deviations <= -2.5 AND g.deviations - l.deviations >= 7
         AND (g.n >= 1.25 * g.usual OR l.n <= 0.75 * l.usual)
         AND (g.n - g.usual) BETWEEN 0.5 * (l.usual - l.n) AND 2 * (l.usual - l.n)
     GROUP BY g.branch, g.since, g.until
@@ -341,7 +349,8 @@ WHERE NOT (
         ELSE
             f.figure = 'received' AND EXISTS (
                 SELECT 1 FROM found AS o
-                WHERE o.kind IN ('no_receipts', 'shifted') AND f.branch IN (o.branch, o.other_branch)
+                WHERE (o.kind = 'no_receipts' OR o.kind = 'shifted' AND f.kind = 'doubled')
+                    AND f.branch IN (o.branch, o.other_branch)
             )
     END
 )
