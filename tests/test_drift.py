@@ -181,11 +181,10 @@ def test_missing_exports_are_no_drift(network: tuple[Places, Places]) -> None:
     assert {kind for kind, *_ in marts.at(FAULTY_FROM)} == {"zero"}
 
 
+HOLIDAYS = {dt.date(2024, 4, 1), dt.date(2024, 5, 9), dt.date(2024, 5, 20)}
 SPOILED_FROM = dt.date(2024, 5, 6)  # well before the exports are spoiled
 TRANSPORT = [
-    day
-    for day in (SPOILED_FROM + i * DAY for i in range(35))
-    if day.isoweekday() <= 5 and day not in {dt.date(2024, 5, 9), dt.date(2024, 5, 20)}
+    day for day in (SPOILED_FROM + i * DAY for i in range(35)) if day.isoweekday() <= 5 and day not in HOLIDAYS
 ]
 
 
@@ -288,6 +287,204 @@ def test_equal_counts_are_found_as_soon_as_they_are_no_accident(network: tuple[P
     con.execute(f"UPDATE kept.agg_lane_day SET sent = delivered WHERE {since} AND pickup_branch = '{pickup}'")
     assert marts.at(days[0] + DAY) == set()
     assert marts.at(days[1] + DAY) == {("copied", "received", "", "", pickup)}
+
+
+@pytest.fixture(scope="module")
+def level(network: tuple[Places, Places]) -> Any:
+    """The marts of a network in which every branch receives and sends a hundred every day, and lanes nothing."""
+    marts = load_bench().Marts(network[1].published)
+    marts.con.execute(
+        "UPDATE kept.agg_branch_day SET received = 100, sent = 100; DELETE FROM kept.fct_leg;"
+        "UPDATE kept.agg_lane_day SET delivered = 0, sent = 0; UPDATE kept.feed_day SET state = 'received';"
+        "DELETE FROM kept.file; UPDATE kept.agg_branch_day SET received = 0 "
+        "WHERE date IN (SELECT date FROM kept.dim_date WHERE NOT is_transport_day)"
+    )
+    return marts
+
+
+DAYS = [day for day in TRANSPORT if day < FAULTY_FROM][::-1]
+"""Transport days before the night, the newest first."""
+
+
+def told(level: Any) -> set[tuple[Any, ...]]:
+    """The rows of marts.drift of that night, without their units."""
+    level.at(DAYS[0] + DAY)
+    sql = (PROJECT / "sql" / "marts" / "drift.sql").read_text(encoding="utf-8")
+    columns = "kind, figure, supplying_branch, pickup_branch, branch, other_branch, since, until, observed, usual"
+    return {
+        (*row[:-2], *(round(number, 4) for number in row[-2:]))
+        for row in level.con.execute(f"SELECT {columns} FROM ({sql})").fetchall()
+    }
+
+
+OFTEN = {
+    # what branches receive a day, the newest day first, where a hundred (or the third) is usual → what is found
+    "five in a hundred": ("e 5 5", "zero e"),
+    "six in a hundred": ("e 5 6", ""),
+    "nothing on one day": ("e 0", ""),
+    "twelve of usual": ("e 0 0 0", "zero e", 4),
+    "eleven and a half of usual": ("e 0 0 0", "", 3),
+    "nothing of thirty": ("e 0 0 0 0 0 0 0 0 0 0", "zero e", 3),
+    "nothing of ten": ("e 0 0 0 0 0 0 0 0 0 0", "", 1),
+    "sixty in a hundred more": ("e 160 160", "doubled e"),
+    "a little less": ("e 159 160", ""),
+    "on three days": ("e 160 160 160", "doubled e"),
+    "one crowded day": ("e 200 149", ""),
+    "less crowded": ("e 200 150", "doubled e"),
+    "four deviations above a tenth more": ("e 22 23", "doubled e", 10),
+    "almost": ("e 22 22", "", 10),
+    "too few to say": ("e 21 21 0", "", 7),
+    "a fifth more everywhere": ("all 120 120 120 120 120", ""),
+    "a season that is taken for one": ("all 120 120 120 120 120; e 192 192", "doubled e"),
+    "in that season almost": ("all 120 120 120 120 120; e 191 192", ""),
+    "of few branches it is no season": ("a 120 120 120 120 120; b 120 120 120 120 120; e 160 160", "doubled e"),
+    "a doubling of everything": ("all 200 200", " ".join(f"doubled {branch}" for branch in "abcdefgh")),
+    "a quarter moved": ("e 75 75; f 125 125", "shifted f"),
+    "less than a quarter": ("e 76 75; f 124 125", ""),
+    "a quarter of one": ("e 77 76; f 126 126", "shifted f"),
+    "not seven deviations": ("e 78 77; f 125 125", ""),
+    "half as much": ("e 40 40; f 130 130", "shifted f"),
+    "not half as much": ("e 40 40; f 129 130", ""),
+    "twice as much": ("e 75 75; f 150 150", "shifted f"),
+    "more than twice": ("e 75 75; f 150 151", ""),
+    "a gain that is no accident": ("e 64 64; f 118 119", "shifted f"),
+    "a gain that may be one": ("e 64 64; f 118 118", ""),
+    "of another organisation": ("e 75 75; g 125 125", ""),
+    "on other days": ("e 100 100 75 75; f 125 125", ""),
+    "in a season": ("all 120 120 120 120 120; e 90 90; f 150 150", "shifted f"),
+    "what others gain too": ("all 120 120 120 120 120; e 75 75; f 125 125", ""),
+}
+
+
+@pytest.mark.parametrize("name", OFTEN)
+def test_where_the_bounds_of_counts_lie(level: Any, name: str) -> None:
+    given, found, *usual = OFTEN[name]
+    level.con.begin()
+    try:
+        for number in usual:
+            level.con.execute(f"UPDATE kept.agg_branch_day SET received = {number} WHERE branch = 'e' AND received > 0")
+        for part in given.split("; "):
+            branch, *counts = part.split()
+            for day, count in zip(DAYS, counts, strict=False):
+                level.con.execute(
+                    f"UPDATE kept.agg_branch_day SET received = {count}"
+                    f"{f', sent = {count}' if branch == 'all' else ''} WHERE date = DATE '{day}'"
+                    f"{f' AND branch = {branch!r}' if branch != 'all' else ''}"
+                )
+        which = {(kind, branch) for kind, figure, _, _, branch in level.at(DAYS[0] + DAY) if figure == "received"}
+        assert which == set(zip(found.split()[::2], found.split()[1::2], strict=True))
+        for kind, figure, *_, branch, other, since, until, observed, usually in told(level):
+            if figure == "received":
+                n = sum(since <= day <= until for day in DAYS)
+                received = f"SELECT sum(received) FROM kept.agg_branch_day WHERE branch = '{branch}' AND date"
+                assert until == DAYS[0]
+                assert level.con.execute(f"{received} BETWEEN ? AND ?", [since, until]).fetchone() == (observed,)
+                season = 1.2 if kind == "shifted" and given.startswith("all") else 1
+                assert usually == pytest.approx(season * n * (usual[0] if usual else 100))
+                assert other == ("e" if kind == "shifted" else "")
+    finally:
+        level.con.rollback()
+
+
+HISTORY = {"n": 10, "no_shipped_at": 0, "no_material_type": 0, "days": 60}
+
+
+def legs(recent: list[dict[str, int]], **history: int) -> str:
+    """SQL: what E received from F, a day a dict, the newest first: how many, and how many of them with what fault, or
+    of how many items. Before them lie `days` days with so many a day.
+    """
+    usual = HISTORY | history
+    older = [
+        day for day in (DAYS[0] - i * DAY for i in range(22, 130)) if day.isoweekday() <= 5 and day not in HOLIDAYS
+    ]
+    lines, number = [], 0
+    for day, of in [*zip(DAYS, recent, strict=False), *((day, usual) for day in older[: usual["days"]])]:
+        for i in range(of["n"]):
+            number += 1
+            at, before = f"'{day} 10:00'", f"'{day - DAY} 10:00'"
+            shipped = at if i < of.get("copied", 0) else "NULL" if i < of.get("no_shipped_at", 0) else before
+            material = "NULL" if i < of.get("no_material_type", 0) else "'boek'"
+            item = -(i % of["of_items"]) - 1 if "of_items" in of else number
+            lines.append(f"('{number}', 'f', 'e', 'delivered', {at}, {shipped}, {material}, '{item}')")
+    columns = "reservation_id, supplying_branch, pickup_branch, state, received_at, pickup_shipped_at"
+    return f"INSERT INTO kept.fct_leg ({columns}, pickup_material_type, item_barcode) VALUES {', '.join(lines)};"
+
+
+def sunday(weeks: int) -> dt.date:
+    return DAYS[0] - (DAYS[0].isoweekday() + 7 * weeks) * DAY
+
+
+def closed(*weeks: int, active: bool = True, network: bool = False) -> str:
+    """SQL: exports of E of the Sundays so many weeks before the last one."""
+    return "".join(f"INSERT INTO kept.file VALUES ('e', '{sunday(week)}', {active}, {network});" for week in weeks)
+
+
+def on_sunday(week: int, count: int) -> str:
+    """SQL: so many receipts of E on a Sunday."""
+    where = f"branch = 'e' AND date = DATE '{sunday(week)}'"
+    return f"UPDATE kept.agg_branch_day SET received = {count} WHERE {where};"
+
+
+SENT = (
+    "UPDATE kept.fct_leg SET shipped_at = received_at, received_at = NULL, state = 'in_transit', supplier_file_id = 1;"
+)
+THREE = DAYS[2], DAYS[0]
+MOMENTS = [
+    # what E received, or its closed days → what is told of it: kind, figure, branch, since, until, observed, usual
+    (legs([{"n": 7, "copied": 4}, {"n": 7, "copied": 3}, {"n": 6, "copied": 3}]),
+     ("copied", "shipped_at", "e", *THREE, 50, 0)),
+    (legs([{"n": 4, "copied": 3}, {"n": 3, "copied": 3}, {"n": 3, "copied": 3}]), None),
+    (legs([{"n": 7, "copied": 4}, {"n": 7, "copied": 3}, {"n": 7, "copied": 3}]), None),
+    (legs([{"n": 1}, {"n": 1}, {"n": 1}, {"n": 20, "copied": 20}]), None),
+    (legs([{"n": 10, "no_material_type": 5}, {"n": 10}, {"n": 10}]),
+     ("empty", "material_type", "e", *THREE, 16.6667, 0)),
+    (legs([{"n": 10}, {"n": 10}, {"n": 10, "no_shipped_at": 5}]), ("empty", "shipped_at", "e", *THREE, 16.6667, 0)),
+    (legs([{"n": 10, "no_material_type": 4}, {"n": 10}, {"n": 10}]), None),
+    (legs([{"n": 10}, {"n": 10}, {"n": 10}, {"n": 10, "no_material_type": 10}]), None),
+    (legs([{"n": 100, "no_material_type": 12}]), ("empty", "material_type", "e", DAYS[0], DAYS[0], 12, 0)),
+    (legs([{"n": 100, "no_material_type": 10}]), None),
+    (legs([{"n": 30, "no_material_type": 26}], no_material_type=5),
+     ("empty", "material_type", "e", DAYS[0], DAYS[0], 86.6667, 50)),
+    (legs([{"n": 30, "no_material_type": 25}], no_material_type=5), None),
+    (legs([{"n": 10, "no_material_type": 10}], days=10), ("empty", "material_type", "e", DAYS[0], DAYS[0], 100, 0)),
+    (legs([{"n": 10, "no_material_type": 10}], n=9, days=11), None),
+    (legs([{"n": 7, "of_items": 4}]), ("doubled", "items_received", "e", DAYS[0], DAYS[0], 7, 4)),
+    (legs([{"n": 6, "of_items": 4}]), None),
+    (legs([{"n": 14, "of_items": 10}]), ("doubled", "items_received", "e", DAYS[0], DAYS[0], 14, 10)),
+    (legs([{"n": 14, "of_items": 11}]), None),
+    (legs([{"n": 4, "of_items": 4}, {"n": 4, "of_items": 4}]), None),  # on another day an item may come again
+    (legs([{"n": 4, "of_items": 2}, {"n": 1}, {"n": 3, "of_items": 2}]),
+     ("doubled", "items_received", "e", *THREE, 8, 5)),
+    (legs([{"n": 1}, {"n": 1}, {"n": 1}, {"n": 9, "of_items": 3}]), None),
+    (legs([{"n": 7, "of_items": 4}]) + "UPDATE kept.fct_leg SET item_barcode = NULL;", None),
+    (legs([{"n": 7, "of_items": 4}]) + "UPDATE kept.fct_leg SET supplying_branch = '';", None),
+    (legs([{"n": 7, "of_items": 4}]) + SENT, ("doubled", "items_sent", "f", DAYS[0], DAYS[0], 7, 4)),
+    (legs([{"n": 7, "of_items": 4}]) + SENT + "UPDATE kept.fct_leg SET supplier_file_id = NULL;", None),
+    (legs([{"n": 7, "of_items": 4}]) + SENT + "UPDATE kept.fct_leg SET state = 'local';", None),
+    (closed(0), ("closed_day", "exports", "e", sunday(0), sunday(0), 1, 0)),
+    (closed(0, 2), ("closed_day", "exports", "e", sunday(2), sunday(0), 2, 0)),
+    (closed(0, 4), ("closed_day", "exports", "e", sunday(0), sunday(0), 1, 0.1875)),
+    (closed(0, 4, 5), None),
+    (closed(4), None),
+    (closed(0, active=False), None),
+    (closed(0, network=True), None),
+    (on_sunday(0, 5), ("closed_day", "received", "e", sunday(0), sunday(0), 5, 0)),
+    (on_sunday(0, 4), None),
+    (on_sunday(0, 5) + on_sunday(4, 8), ("closed_day", "received", "e", sunday(0), sunday(0), 5, 1.5)),
+    (on_sunday(0, 5) + on_sunday(4, 9), None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(MOMENTS)))
+def test_where_the_bounds_of_moments_items_and_closed_days_lie(level: Any, number: int) -> None:
+    sql, found = MOMENTS[number]
+    level.con.begin()
+    try:
+        level.con.execute(sql)
+        kinds = {(kind, figure, branch, *rest) for kind, figure, _, _, branch, _, *rest in told(level)}
+        assert kinds == ({found} if found else set())
+    finally:
+        level.con.rollback()
 
 
 def test_status_says_it_in_sentences(network: tuple[Places, Places], monkeypatch: pytest.MonkeyPatch) -> None:

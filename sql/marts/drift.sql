@@ -75,9 +75,9 @@ counted AS (
     WHERE t.is_recent
 ),
 -- how the network does now against the usual: the median of its branches over the last five days, so that a few of them
--- that went astray do not move it. A busy season is no doubling; by more than a third it is none.
+-- that went astray do not move it. A busy season is no doubling; more than a fifth is none, so that a doubling of everything shows.
 season AS (
-    SELECT least(greatest(median(ratio), 1), 4 / 3) AS factor
+    SELECT least(greatest(median(ratio), 1), 1.2) AS factor
     FROM (
         SELECT sum(n) / nullif(sum(usual), 0) AS ratio
         FROM counted
