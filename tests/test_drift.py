@@ -307,10 +307,10 @@ DAYS = [day for day in TRANSPORT if day < FAULTY_FROM][::-1]
 
 
 def told(level: Any) -> set[tuple[Any, ...]]:
-    """The rows of marts.drift of that night, without their units."""
+    """The rows of marts.drift of that night."""
     level.at(DAYS[0] + DAY)
     sql = (PROJECT / "sql" / "marts" / "drift.sql").read_text(encoding="utf-8")
-    columns = "kind, figure, supplying_branch, pickup_branch, branch, other_branch, since, until, observed, usual"
+    columns = "kind, figure, supplying_branch, pickup_branch, branch, other_branch, since, until, unit, observed, usual"
     return {
         (*row[:-2], *(round(number, 4) for number in row[-2:]))
         for row in level.con.execute(f"SELECT {columns} FROM ({sql})").fetchall()
@@ -373,7 +373,8 @@ def test_where_the_bounds_of_counts_lie(level: Any, name: str) -> None:
                 )
         which = {(kind, branch) for kind, figure, _, _, branch in level.at(DAYS[0] + DAY) if figure == "received"}
         assert which == set(zip(found.split()[::2], found.split()[1::2], strict=True))
-        for kind, figure, *_, branch, other, since, until, observed, usually in told(level):
+        for kind, figure, *_, branch, other, since, until, unit, observed, usually in told(level):
+            assert unit == "reservations"
             if figure == "received":
                 n = sum(since <= day <= until for day in DAYS)
                 received = f"SELECT sum(received) FROM kept.agg_branch_day WHERE branch = '{branch}' AND date"
@@ -430,47 +431,49 @@ SENT = (
 )
 THREE = DAYS[2], DAYS[0]
 MOMENTS = [
-    # what E received, or its closed days → what is told of it: kind, figure, branch, since, until, observed, usual
+    # what E received, or its closed days → what is told: kind, figure, branch, since, until, unit, observed, usual
     (legs([{"n": 7, "copied": 4}, {"n": 7, "copied": 3}, {"n": 6, "copied": 3}]),
-     ("copied", "shipped_at", "e", *THREE, 50, 0)),
+     ("copied", "shipped_at", "e", *THREE, "pct", 50, 0)),
     (legs([{"n": 4, "copied": 3}, {"n": 3, "copied": 3}, {"n": 3, "copied": 3}]), None),
     (legs([{"n": 7, "copied": 4}, {"n": 7, "copied": 3}, {"n": 7, "copied": 3}]), None),
     (legs([{"n": 1}, {"n": 1}, {"n": 1}, {"n": 20, "copied": 20}]), None),
     (legs([{"n": 10, "no_material_type": 5}, {"n": 10}, {"n": 10}]),
-     ("empty", "material_type", "e", *THREE, 16.6667, 0)),
-    (legs([{"n": 10}, {"n": 10}, {"n": 10, "no_shipped_at": 5}]), ("empty", "shipped_at", "e", *THREE, 16.6667, 0)),
+     ("empty", "material_type", "e", *THREE, "pct", 16.6667, 0)),
+    (legs([{"n": 10}, {"n": 10}, {"n": 10, "no_shipped_at": 5}]),
+     ("empty", "shipped_at", "e", *THREE, "pct", 16.6667, 0)),
     (legs([{"n": 10, "no_material_type": 4}, {"n": 10}, {"n": 10}]), None),
     (legs([{"n": 10}, {"n": 10}, {"n": 10}, {"n": 10, "no_material_type": 10}]), None),
-    (legs([{"n": 100, "no_material_type": 12}]), ("empty", "material_type", "e", DAYS[0], DAYS[0], 12, 0)),
+    (legs([{"n": 100, "no_material_type": 12}]), ("empty", "material_type", "e", DAYS[0], DAYS[0], "pct", 12, 0)),
     (legs([{"n": 100, "no_material_type": 10}]), None),
     (legs([{"n": 30, "no_material_type": 26}], no_material_type=5),
-     ("empty", "material_type", "e", DAYS[0], DAYS[0], 86.6667, 50)),
+     ("empty", "material_type", "e", DAYS[0], DAYS[0], "pct", 86.6667, 50)),
     (legs([{"n": 30, "no_material_type": 25}], no_material_type=5), None),
-    (legs([{"n": 10, "no_material_type": 10}], days=10), ("empty", "material_type", "e", DAYS[0], DAYS[0], 100, 0)),
+    (legs([{"n": 10, "no_material_type": 10}], days=10),
+     ("empty", "material_type", "e", DAYS[0], DAYS[0], "pct", 100, 0)),
     (legs([{"n": 10, "no_material_type": 10}], n=9, days=11), None),
-    (legs([{"n": 7, "of_items": 4}]), ("doubled", "items_received", "e", DAYS[0], DAYS[0], 7, 4)),
+    (legs([{"n": 7, "of_items": 4}]), ("doubled", "items_received", "e", DAYS[0], DAYS[0], "reservations", 7, 4)),
     (legs([{"n": 6, "of_items": 4}]), None),
-    (legs([{"n": 14, "of_items": 10}]), ("doubled", "items_received", "e", DAYS[0], DAYS[0], 14, 10)),
+    (legs([{"n": 14, "of_items": 10}]), ("doubled", "items_received", "e", DAYS[0], DAYS[0], "reservations", 14, 10)),
     (legs([{"n": 14, "of_items": 11}]), None),
     (legs([{"n": 4, "of_items": 4}, {"n": 4, "of_items": 4}]), None),  # on another day an item may come again
     (legs([{"n": 4, "of_items": 2}, {"n": 1}, {"n": 3, "of_items": 2}]),
-     ("doubled", "items_received", "e", *THREE, 8, 5)),
+     ("doubled", "items_received", "e", *THREE, "reservations", 8, 5)),
     (legs([{"n": 1}, {"n": 1}, {"n": 1}, {"n": 9, "of_items": 3}]), None),
     (legs([{"n": 7, "of_items": 4}]) + "UPDATE kept.fct_leg SET item_barcode = NULL;", None),
     (legs([{"n": 7, "of_items": 4}]) + "UPDATE kept.fct_leg SET supplying_branch = '';", None),
-    (legs([{"n": 7, "of_items": 4}]) + SENT, ("doubled", "items_sent", "f", DAYS[0], DAYS[0], 7, 4)),
+    (legs([{"n": 7, "of_items": 4}]) + SENT, ("doubled", "items_sent", "f", DAYS[0], DAYS[0], "reservations", 7, 4)),
     (legs([{"n": 7, "of_items": 4}]) + SENT + "UPDATE kept.fct_leg SET supplier_file_id = NULL;", None),
     (legs([{"n": 7, "of_items": 4}]) + SENT + "UPDATE kept.fct_leg SET state = 'local';", None),
-    (closed(0), ("closed_day", "exports", "e", sunday(0), sunday(0), 1, 0)),
-    (closed(0, 2), ("closed_day", "exports", "e", sunday(2), sunday(0), 2, 0)),
-    (closed(0, 4), ("closed_day", "exports", "e", sunday(0), sunday(0), 1, 0.1875)),
+    (closed(0), ("closed_day", "exports", "e", sunday(0), sunday(0), "exports", 1, 0)),
+    (closed(0, 2), ("closed_day", "exports", "e", sunday(2), sunday(0), "exports", 2, 0)),
+    (closed(0, 4), ("closed_day", "exports", "e", sunday(0), sunday(0), "exports", 1, 0.1875)),
     (closed(0, 4, 5), None),
     (closed(4), None),
     (closed(0, active=False), None),
     (closed(0, network=True), None),
-    (on_sunday(0, 5), ("closed_day", "received", "e", sunday(0), sunday(0), 5, 0)),
+    (on_sunday(0, 5), ("closed_day", "received", "e", sunday(0), sunday(0), "reservations", 5, 0)),
     (on_sunday(0, 4), None),
-    (on_sunday(0, 5) + on_sunday(4, 8), ("closed_day", "received", "e", sunday(0), sunday(0), 5, 1.5)),
+    (on_sunday(0, 5) + on_sunday(4, 8), ("closed_day", "received", "e", sunday(0), sunday(0), "reservations", 5, 1.5)),
     (on_sunday(0, 5) + on_sunday(4, 9), None),
 ]  # fmt: skip
 

@@ -253,6 +253,7 @@ CASES = [
     case("a code that lost its zero", "unknown_branch", file=EILAND, supplier=201),
     case("a citizen service number as a number", "personal_data", file=EILAND, item=123456782),
     case("sound", file=NETWORK),
+    case("only asked for", file=NETWORK, datesent="", datearrived=""),
     case("ten digits", file=NETWORK, reserve_id="1234567890"),
     case("eleven digits", "reservation_number", file=NETWORK, reserve_id="12345678901"),
     case("a reason of its own", file=NETWORK, cancellation_reason="LOST", datecancelled="2023-05-09 10:00:00"),
@@ -392,6 +393,18 @@ def test_rows_are_conserved(night: Night) -> None:
     rows = night.summary["rows"]
     assert rows["read"] == rows["accepted"] + rows["quarantined"] + rows["duplicate"]
     assert rows["quarantined"] == len(night.held)
+
+
+def test_a_system_that_does_not_say_when_a_row_changed(night: Night) -> None:
+    """Its row changed when the last of its dates says."""
+    last = "greatest(requested_at, shipped_at, received_at, closed_at)"
+    found = ask(
+        night.places.bronze,
+        f"SELECT changed_at = {last}, {last} = requested_at, {last} = shipped_at, {last} = received_at, "
+        f"{last} = closed_at FROM bronze.row JOIN bronze.file USING (file_id) WHERE path = '{NETWORK}'",
+    )
+    assert all(is_last for is_last, *_ in found)
+    assert all(any(row[which] for row in found) for which in range(1, 5)), "each date is the last one of some row"
 
 
 def test_the_clock_is_read_as_the_contract_says(night: Night) -> None:
