@@ -1435,7 +1435,41 @@ def test_what_arrives_leaves_the_search_lists() -> None:
     assert_same(warehouse, Naive(world))
 
 
+def test_what_was_asked_for_before_the_first_year_waits_from_its_first_day() -> None:
+    """The calendar begins with the first year of which anything is known: 49 transport days up to 9 March."""
+    row = Row(1, "1", "1", "01", "A", "2023-03-01 09:00", requested="2021-12-01 08:00")
+    world = World(PLAIN, day("2023-03-09"), [File("xa", day("2023-03-01"))], [row])
+    warehouse = Warehouse(world)
+    assert warehouse.rows(LISTED) == [("send", "xa", 49)]
+    assert_same(warehouse, Naive(world))
+
+
+def test_a_receipt_is_asked_of_the_export_that_the_pickup_branch_delivers_next() -> None:
+    """Received on a Sunday, the last day before xb closes for a week: the others deliver on Monday, xb after it."""
+    closed = [period("xb", "01", closed="2023-03-26"), period("xb", "01", opened="2023-04-03")]
+    others = [one for one in PLAIN if one.branch != "xb"]
+    row = Row(1, "1", "1", "01", "O", "2023-03-27 09:00", "2023-03-24 09:00", "2023-03-26 10:00")
+    files = [File("xa", day("2023-03-27")), File("ya", day("2023-03-27"))]
+    world = World([*others, *closed], day("2023-04-05"), files, [row])
+    warehouse = Warehouse(world)
+    asked = "SELECT branch, task, told_by_export_of, told_by_export_state FROM marts.search_item"
+    assert warehouse.rows(asked) == [("xb", "deliver_export", day("2023-04-03"), "missing")]
+    assert_same(warehouse, Naive(world))
+
+
 # ---------------------------------------------------------------------------------------------- the feed
+
+
+@pytest.mark.parametrize("in_order", [1, -1])
+def test_where_periods_overlap_the_format_is_that_of_the_one_that_began_last(in_order: int) -> None:
+    both = [period("xb", "01"), period("xb", "01", form="koha_csv", opened="2023-01-04")]
+    periods = [period("xa", "1"), *both[::in_order]]
+    files = [File("xb", day("2023-01-03")), File("network", day("2023-01-05"), format="koha_csv")]
+    world = World(periods, day("2023-01-07"), files)
+    warehouse = Warehouse(world)
+    states = warehouse.rows("SELECT state FROM marts.feed_day WHERE branch = 'xb' ORDER BY export_date")
+    # Monday 2 to Friday 6 January: its own export until Tuesday, the network's from Wednesday on
+    assert [state for (state,) in states][:5] == ["not_begun", "received", "missing", "received", "missing"]
 
 
 def test_the_feed_of_every_branch_and_day() -> None:

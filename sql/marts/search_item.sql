@@ -66,8 +66,7 @@ waiting AS (
         l.*,
         -- dim_date does not reach back to every request: days before it are not counted
         today.transport_day_number - coalesce(since_day.transport_day_number, 0)
-            - CASE WHEN l.since < run.as_of THEN coalesce(t.days, 0) - coalesce(c.number, 0) ELSE 0 END
-            AS waiting_transport_days
+            - (coalesce(t.days, 0) - coalesce(c.number, 0)) AS waiting_transport_days
     FROM open_leg AS l
     CROSS JOIN reference.run AS run
     JOIN marts.dim_date AS today ON run.as_of = today.date

@@ -60,7 +60,7 @@ fated AS (
             WHEN rule IS NOT NULL THEN 'held'
             WHEN file_state = 'superseded' THEN 'superseded'
             WHEN is_supplier_evidence OR is_pickup_evidence THEN 'counts'
-            WHEN is_without_leg AND is_closing THEN 'closes'
+            WHEN is_closing THEN 'closes'
             WHEN is_without_leg THEN 'no_supplier'
             WHEN newer_file_id IS NULL THEN 'rejudged'
             ELSE 'outvoted'
