@@ -17,7 +17,8 @@ from tests.test_models import quantile
 
 MODELS = ("profile", "trial", "lane_day", "branch_day", "error")
 DAY = dt.timedelta(days=1)
-AS_OF = dt.date(2023, 6, 5)
+AS_OF = dt.date(2023, 6, 7)
+"""A Wednesday: a week that begins a day too early or too late has other transport days in it."""
 HOLIDAYS = {
     dt.date(2021, 4, 5),
     dt.date(2022, 4, 18),
@@ -425,6 +426,7 @@ def test_a_branch_whose_sum_the_profile_serves_worse_gets_that_of_seasonal_naive
             n = 12 if day.isoweekday() == 1 else 20
             sent[day, "ya", "xa"] = sum(dice.random() < 0.5 for _ in range(n))
             sent[day, "ya", "xb"] = n - sent[day, "ya", "xa"]
+    sent[AS_OF - 23 * DAY, "ya", "xa"] += 5  # seasonal naive misses it, too: twice
     made = World(sent, set(), None)
     asked = "SELECT DISTINCT supplying_branch, method FROM marts.forecast_trial WHERE weeks_back = 0 AND pickup_branch"
     assert dict(made.rows(f"{asked} = ''")) == {"xa": "sum", "xb": "sum", "ya": "naive", "": "sum"}
@@ -434,6 +436,44 @@ def test_a_branch_whose_sum_the_profile_serves_worse_gets_that_of_seasonal_naive
         "WHERE branch = 'ya' AND direction = 'out' GROUP BY ALL"
     )
     assert set(mondays) == {(True, 12), (False, 20)}
+    assert_made_of_the_profiles(made)
+    made.con.close()
+
+
+def outlier(sent: dict[tuple[dt.date, str, str], int], one: str, other: str, *items: int) -> None:
+    """Other numbers on a Monday three weeks before the run, and on those around it."""
+    monday = AS_OF - 23 * DAY
+    for week, n in enumerate(items):
+        sent[monday + 7 * (week - len(items) // 2) * DAY, one, other] = n
+
+
+def test_one_day_far_off_does_not_decide_which_method_serves_better() -> None:
+    """Seasonal naive is nearer on the one day, or further off; all days together say something else."""
+    sent = history()
+    for day in WORKS:
+        if (day, "xb", "ya") in sent:
+            sent[day, "xb", "ya"] = 8 if day.isoweekday() == 5 else 0
+    outlier(sent, "xb", "ya", 40)
+    outlier(sent, "xa", "xb", 30, 70, 30)
+    made = World(sent, set(), None)
+    asked = "SELECT DISTINCT supplying_branch, pickup_branch FROM marts.forecast_lane_day WHERE method = 'naive'"
+    assert made.rows(asked) == [("xb", "ya")]
+    assert_made_of_the_profiles(made)
+    made.con.close()
+
+
+def test_what_opened_of_late_gets_what_serves_the_network() -> None:
+    """Its lanes have less than twenty days to try; of a branch that was silent for five weeks naive knows nothing."""
+    sent = {key: n for key, n in history().items() if "ya" not in key or key[0] >= AS_OF - 13 * DAY}
+    silent = {("xb", AS_OF - ago * DAY) for ago in range(16, 52)}
+    made = World(sent, silent, None)
+    asked = "SELECT DISTINCT method FROM marts.forecast_lane_day WHERE 'ya' IN (supplying_branch, pickup_branch)"
+    assert made.rows(asked) == [("profile",)]
+    unknown = (
+        "SELECT count(*) FROM marts.forecast_trial WHERE supplying_branch = 'xb' AND sent IS NOT NULL "
+        "AND naive_items IS NULL AND forecast_items IS NOT NULL"
+    )
+    assert made.rows(unknown)[0][0] > 0
     assert_made_of_the_profiles(made)
     made.con.close()
 

@@ -161,7 +161,8 @@ open AS (
         ON c.date BETWEEN coalesce(b.opened_on, DATE '0001-01-01') AND coalesce(b.closed_on, DATE '9999-12-31')
     WHERE c.weeks_back = 0
 ),
--- the lanes to come: of all branches that are open now or then; those tried: with an outcome
+-- the lanes to come: of all branches that are open now or then; those tried: with an outcome (of what is to come nothing
+-- was told)
 wanted AS (
     SELECT c.*, s.branch AS supplying_branch, p.branch AS pickup_branch, NULL AS sent
     FROM coming AS c
@@ -172,7 +173,6 @@ wanted AS (
     SELECT c.*, t.supplying_branch, t.pickup_branch, t.sent
     FROM coming AS c
     JOIN told AS t ON c.date = t.date
-    WHERE c.weeks_back > 0
 )
 SELECT
     w.weeks_back,
