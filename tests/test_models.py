@@ -1457,6 +1457,23 @@ def test_a_receipt_is_asked_of_the_export_that_the_pickup_branch_delivers_next()
     assert_same(warehouse, Naive(world))
 
 
+def test_two_suppliers_that_both_tell_a_receipt_are_two_tasks() -> None:
+    """The pick-up branch has delivered nothing since, so neither is superseded."""
+    files = [File("xb", day("2023-03-01")), File("xa", day("2023-03-27")), File("ya", day("2023-03-28"))]
+    rows = [
+        Row(2, "1", "1", "01", "O", "2023-03-27 12:00", "2023-03-24 09:00", "2023-03-27 10:00"),
+        Row(3, "1", "001", "01", "O", "2023-03-28 12:00", "2023-03-24 09:00", "2023-03-28 10:00"),
+    ]
+    world = World(PLAIN, day("2023-03-30"), files, rows)
+    warehouse = Warehouse(world)
+    asked = "SELECT supplying_branch, task, told_by_export_of FROM marts.search_item ORDER BY ALL"
+    assert warehouse.rows(asked) == [
+        ("xa", "deliver_export", day("2023-03-27")),
+        ("ya", "deliver_export", day("2023-03-28")),
+    ]
+    assert_same(warehouse, Naive(world))
+
+
 # ---------------------------------------------------------------------------------------------- the feed
 
 

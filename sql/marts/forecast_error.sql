@@ -16,7 +16,7 @@ WITH trial AS (
             ELSE 'network'
         END AS kind
     FROM marts.forecast_trial
-    WHERE weeks_back > 0 AND sent IS NOT NULL AND forecast_items IS NOT NULL AND naive_items IS NOT NULL
+    WHERE sent IS NOT NULL AND forecast_items IS NOT NULL AND naive_items IS NOT NULL
 ),
 grouped AS (
     SELECT *, kind AS scope FROM trial WHERE kind = 'lane'

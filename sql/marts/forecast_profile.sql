@@ -42,7 +42,8 @@ told AS (
     CROSS JOIN reference.run AS run
     LEFT JOIN marts.feed_day AS f
         ON a.supplying_branch = f.branch AND a.date = f.export_date AND f.state IN ('missing', 'rejected')
-    WHERE a.date < run.as_of AND a.date >= run.as_of - 7 * 120 AND f.branch IS NULL
+    -- two years and eight weeks before the oldest origin
+    WHERE a.date < run.as_of AND a.date >= run.as_of - 7 * 128 AND f.branch IS NULL
 ),
 network AS (
     SELECT date, iso_weekday, kind, sum(sent) / count(*) AS sent FROM told GROUP BY date, iso_weekday, kind
