@@ -89,8 +89,8 @@ listed AS (
         t.export_date,
         t.export_state,
         unnest(CASE
-            WHEN w.state = 'unconfirmed' AND t.export_state = 'not_begun' THEN []
-            WHEN w.state = 'unconfirmed' AND t.export_state IN ('received', 'late') THEN ['register_receipt']
+            WHEN t.export_state = 'not_begun' THEN []
+            WHEN t.export_state IN ('received', 'late') THEN ['register_receipt']
             WHEN w.state = 'unconfirmed' THEN ['deliver_export']
             WHEN w.state = 'in_transit' AND w.waiting_transport_days > p.overdue_after_transport_days
                 THEN ['find_at_supplier', 'find_at_pickup']
