@@ -463,7 +463,11 @@ def _unwrap(name: str, content: bytes) -> tuple[str, bytes]:
             raise Rejected("archive_not_one_file", count=str(listed))
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = [
-                item for item in archive.infolist() if not item.is_dir() and not item.filename.startswith("__MACOSX/")
+                item
+                for item in archive.infolist()
+                if not item.is_dir()
+                and not item.filename.startswith("__MACOSX/")
+                and PurePosixPath(item.filename).name != ".DS_Store"
             ]
             if len(members) != 1:
                 raise Rejected("archive_not_one_file", count=str(len(members)))
@@ -504,12 +508,15 @@ def _identify(folder: str, names: Sequence[str], reference: Reference) -> tuple[
         raise Rejected("unknown_format", expected=", ".join(formats))
     for spec in wanted.values():
         for name in names:
-            if matched := spec.match_name(name):
+            if spec.perspective == "branch" and (matched := spec.match_name(name)):
                 code, export_date = matched
                 codes = {period.ils_code for period in periods}
-                if spec.perspective == "branch" and code not in codes:
+                if code not in codes:
                     raise Rejected("other_branch", expected=", ".join(sorted(codes)))
                 return spec, export_date
+    # an authority for both sides of every leg: not by the folder of one branch
+    if any(spec.perspective == "network" and spec.match_name(name) for spec in formats.values() for name in names):
+        raise Rejected("network_file", folder=NETWORK)
     raise Rejected("unknown_name", expected=_expected(wanted.values()))
 
 
@@ -586,16 +593,20 @@ class _Lines:
 def _quoted(text: str, delimiter: str) -> Records:
     """Parse lines of which some fields are quoted, and may run over several lines.
 
-    A quote that never closes would swallow the rest of the file: then its line alone is the broken row, and reading
-    goes on with the next one. Raises Rejected when that happens too often.
+    A quote that never closes would swallow the rest of the file, one that another row happens to close the rows up to
+    there: then its line alone is the broken row, and reading goes on with the next one. Raises Rejected when that
+    happens too often.
     """
-    row = start = broken = 0
+    row = start = broken = width = 0
     while start < len(text):
         lines = _Lines(text, start)
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         try:
             for fields in reader:
+                if lines.lines > 1 and _swallows(text[lines.start : lines.position], fields, delimiter, width):
+                    raise csv.Error
                 row += 1
+                width = width or len(fields)
                 lines.row()
                 yield row, fields
         except csv.Error:
@@ -607,6 +618,15 @@ def _quoted(text: str, delimiter: str) -> Records:
             start = text.find("\n", lines.start) + 1 or len(text)
         else:
             break
+
+
+def _swallows(text: str, fields: list[str], delimiter: str, width: int) -> bool:
+    """Whether what was read as one row over several lines holds a line that is a row of its own.
+
+    Of a sound row only the first value can have such a line as its end: what follows it stands on that line.
+    """
+    rest = text.split("\n")[1:]
+    return width > 1 and "\n" not in fields[0] and any(line.count(delimiter) >= width - 1 for line in rest)
 
 
 OLD_OFFICE = b"\xd0\xcf\x11\xe0"

@@ -405,7 +405,7 @@ Record = tuple[int, list[Cell] | None]  # row number; None: a quote that was nev
 
 def split_text(text: str, delimiter: str) -> list[Record]:
     records: list[Record] = []
-    position, number = 0, 0
+    position, number, width = 0, 0, 0
     while position < len(text):
         number += 1
         line_end, next_line = end_of_line(text, position)
@@ -413,10 +413,21 @@ def split_text(text: str, delimiter: str) -> list[Record]:
             position = next_line
             continue
         fields, after = read_record(text, position, delimiter)
+        width = width or len(fields or [])
+        if fields and holds_another_row(text[position:after], fields, delimiter, width):
+            fields = None
         if fields != [""]:  # nor is a line of blanks
             records.append((number, fields))
         position = next_line if fields is None else after
     return records
+
+
+def holds_another_row(text: str, fields: list[Cell], delimiter: str, width: int) -> bool:
+    """A quote that another row closed: one of the later lines alone has the delimiters of a whole row."""
+    later = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")[1:]
+    if width < 2 or not later or "\n" in str(fields[0]).replace("\r", "\n"):
+        return False
+    return max(line.count(delimiter) for line in later) >= width - 1
 
 
 def end_of_line(text: str, position: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import random
 import sys
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -375,6 +376,39 @@ def test_after_a_quote_that_never_closes_quoted_rows_survive(tmp_path: Path) -> 
     assert [row["material_type"] for row in found] == ["a;b", "boek"]
 
 
+@pytest.mark.parametrize("title", ["in the middle", "last"])
+def test_a_quote_that_another_row_closes_swallows_none(tmp_path: Path, title: str) -> None:
+    """A title cut off after its opening quote, and one three rows on that ends with a quote (`7"`)."""
+    rows = [dict(zip(ENGLISH, dutch_row(number).values(), strict=True)) for number in (1, 2, 3, 4, 5)]
+    for row, text in zip(rows, ['"Mijn vader (afgek', "Boek", "Boek", 'Single 7"', "Boek"], strict=True):
+        row |= {"title": text}
+    if title == "in the middle":
+        rows = [{"title": row["title"]} | row for row in rows]
+        rows = [{"reservationId": row["reservationId"]} | row for row in rows]
+    delivery, found = read(tmp_path, TSV, text_of(rows, "\t"))
+    assert (delivery.rows_read, delivery.broken_rows) == (5, [2])
+    assert [row["reservation_id"][-1] for row in found] == ["2", "3", "4", "5"]
+
+
+def test_a_first_value_of_several_lines_is_no_swallowed_row(tmp_path: Path) -> None:
+    rows = [{"Titel": '"een\ntwee"'} | dutch_row(1), {"Titel": "drie"} | dutch_row(2)]
+    delivery, found = read(tmp_path, CSV, text_of(rows))
+    assert (delivery.rows_read, delivery.broken_rows, len(found)) == (2, [], 2)
+
+
+def test_a_file_of_the_network_is_none_of_a_branch(tmp_path: Path) -> None:
+    """Whatever the register says: its word would count for both sides of every leg."""
+    koha = replace(REFERENCE, branches=(*REFERENCE.branches, period("west", "K1", "koha_csv")))
+    for folder in ("west", "noord"):
+        file = put(tmp_path, f"{folder}/transfers_2023-06-01.csv", text_of([koha_row()], ","))
+        (delivery,) = reading.read_files(tmp_path, [file], set(), koha).deliveries
+        assert (delivery.verdict, delivery.reason, delivery.detail) == (
+            "rejected",
+            "network_file",
+            {"folder": "network"},
+        )
+
+
 def test_more_than_a_thousand_broken_lines_are_no_export(tmp_path: Path) -> None:
     content = ";".join(DUTCH) + "\n" + '"x"y;1\n' * (reading.MOST_BROKEN_LINES + 1)
     assert rejection(tmp_path, CSV, content)[0] == "not_parsable"
@@ -421,7 +455,11 @@ INNER = CSV.split("/")[1]
         pytest.param(f"{CSV}.GZ", gzip.compress(CONTENT[:99]) + gzip.compress(CONTENT[99:]), id="two gz members"),
         pytest.param(f"{CSV}.zip", zipped({"export.csv": CONTENT}), id="the zip's name tells"),
         pytest.param("noord/export.zip", zipped({INNER: CONTENT}), id="the inner name tells"),
-        pytest.param("noord/e.zip", zipped({"map/": b"", f"map/{INNER}": CONTENT, "__MACOSX/x": b"x"}), id="folders"),
+        pytest.param(
+            "noord/e.zip",
+            zipped({"map/": b"", f"map/{INNER}": CONTENT, "__MACOSX/x": b"x", ".DS_Store": b"x"}),
+            id="folders",
+        ),
         pytest.param(f"{CSV}.zip", zipped({"x.csv": CONTENT}, zipfile.ZIP_LZMA), id="lzma"),
     ],
 )
@@ -583,7 +621,7 @@ def test_a_workbook_with_a_header_alone_is_an_export_without_rows(tmp_path: Path
         ("noord/reserveringen_0060_20230601.csv.bak", "unknown_name"),
         ("noord/kopie van reserveringen_0060_20230601.csv", "unknown_name"),
         ("noord/0060-reservations-2023-06-01.tsv", "unknown_name"),  # the format of another organisation
-        ("noord/transfers_2023-06-01.csv", "unknown_name"),
+        ("noord/transfers_2023-06-01.csv", "network_file"),
         ("network/reserveringen_0060_20230601.csv", "unknown_name"),
         ("oost/reserveringen_0060_20230601.csv", "unknown_folder"),
         ("reserveringen_0060_20230601.csv", "unknown_folder"),

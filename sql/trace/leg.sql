@@ -90,5 +90,5 @@ LEFT JOIN quality.file AS p ON v.pickup_file_id = p.file_id
 WHERE v.value IS NOT NULL
 -- what a share counts comes first, and what took longest; then by day
 ORDER BY
-    part = 'other' OR part = 'later', part DESC, CASE WHEN $kpi LIKE '%\_days\_%' ESCAPE '\' THEN -v.value END,
+    part = 'other', part DESC, CASE WHEN $kpi LIKE '%\_days\_%' ESCAPE '\' THEN -v.value END,
     v.happened_at, v.shipped_at NULLS FIRST, v.pickup_organisation, v.reservation_id, v.supplying_branch
