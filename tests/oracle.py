@@ -471,11 +471,13 @@ def check_parts(payload: bytes) -> None:
     """Every part of a workbook is there and sound, also those that openpyxl does not look at."""
     with zipfile.ZipFile(io.BytesIO(payload)) as archive:
         related = archive.read("xl/_rels/workbook.xml.rels").decode()
-        targets = re.findall('Target="([^"]*)"', related)
+        targets = re.findall('<Relationship [^>]*Target="([^"]*)"', related)
         named = {target[1:] if target.startswith("/") else f"xl/{target}" for target in targets}
         missing = named - set(archive.namelist())
         if missing or archive.testzip():
             raise RejectedError(f"damaged: {missing or 'checksum'}")
+        if {"xl/styles.xml", "xl/sharedStrings.xml"} & set(archive.namelist()) - named:
+            raise RejectedError("damaged: nothing leads to the styles any more")  # openpyxl knows where they always are
         if not re.search('Type="[^"]*/worksheet"', related):
             # openpyxl takes it for one
             raise RejectedError("damaged: nothing says that the first sheet is a worksheet")
