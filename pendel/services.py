@@ -93,6 +93,8 @@ def linux(places: Places, at: str, port: int = PORT, root: bool | None = None) -
     commands = [
         [*control, "daemon-reload"],
         [*control, "enable", "--now", "pendel-server.service", "pendel-serve.service", "pendel-watch.timer"],
+        # what ran already goes on as it was, at the old time: with the server the schedule begins anew too
+        [*control, "restart", "pendel-server.service", "pendel-watch.timer"],
     ]
     if not root:  # so that it runs without anybody logged in
         commands.append(["loginctl", "enable-linger"])

@@ -362,6 +362,7 @@ def test_install_service_shows_and_on_request_does(
     assert asked == [
         "systemctl --user daemon-reload",
         "systemctl --user enable --now pendel-server.service pendel-serve.service pendel-watch.timer",
+        "systemctl --user restart pendel-server.service pendel-watch.timer",
         "loginctl enable-linger",
     ]
     assert len(list((tmp_path / "config" / "systemd" / "user").iterdir())) == 4
