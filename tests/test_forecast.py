@@ -73,7 +73,8 @@ class World:
             """
         )
         self.con.execute("INSERT INTO reference.run VALUES (?)", [AS_OF])
-        self.con.executemany("INSERT INTO reference.transport_day VALUES (?)", [[day] for day in TRANSPORT])
+        anyhow = random.Random(3).sample(TRANSPORT, len(TRANSPORT))
+        self.con.executemany("INSERT INTO reference.transport_day VALUES (?)", [[day] for day in anyhow])
         self.con.executemany(
             "INSERT INTO reference.branch VALUES (?, NULL, ?)",
             [[branch, closed if branch == "ya" else None] for branch in BRANCHES],
@@ -95,7 +96,8 @@ class World:
         return self.con.execute(sql).fetchall()
 
 
-MISSING = {("xb", dt.date(2023, 5, 3)), ("xb", dt.date(2023, 6, 2))}
+Missing = set[tuple[str, dt.date]]
+MISSING: Missing = {("xb", dt.date(2023, 5, 3)), ("xb", dt.date(2023, 6, 2))}
 CLOSED = dt.date(2023, 6, 9)
 
 
@@ -124,29 +126,32 @@ def between(day: dt.date, step: int) -> Iterator[dt.date]:
 
 
 def mean(values: list[float]) -> float:
-    return sum(values) / len(values)
+    return sum(values) / len(values) if values else 0
 
 
 class Loops:
     """The profile and seasonal naive of one origin."""
 
-    def __init__(self, sent: dict[tuple[dt.date, str, str], int], origin: dt.date) -> None:
+    def __init__(self, sent: dict[tuple[dt.date, str, str], int], origin: dt.date, missing: Missing = MISSING) -> None:
         self.told: dict[dt.date, dict[Lane, int]] = defaultdict(dict)
         for (day, one, other), n in sent.items():
-            if day < origin and day in WORKS and (one, day) not in MISSING:
+            if day < origin and day in WORKS and (one, day) not in missing:
                 self.told[day][one, other] = n
         network = {day: mean(list(lanes.values())) for day, lanes in sorted(self.told.items())}
         ordinary = [day for day in network if kind(day) == "" and day >= origin - 364 * DAY]
         level = mean([network[day] for day in ordinary])
-        self.weekday = {w: mean([network[d] for d in ordinary if d.isoweekday() == w]) / level for w in range(1, 6)}
+        weekdays = {day.isoweekday() for day in ordinary}
+        self.weekday = {w: mean([network[d] for d in ordinary if d.isoweekday() == w]) / level for w in weekdays}
         usual: dict[str, list[tuple[float, float]]] = {"after": [], "before": []}
         days = [day for day in network if day >= origin - 728 * DAY]
         for at, day in enumerate(days):
             around = [network[d] / self.weekday[d.isoweekday()] for d in days[max(at - 20, 0) : at] if kind(d) == ""]
             if kind(day) and around:
                 usual[kind(day)].append((network[day], self.weekday[day.isoweekday()] * mean(around)))
-        self.neighbour = {"": 1.0}
+        self.neighbour = {"": 1.0, "after": 1.0, "before": 1.0}
         for name, pairs in usual.items():
+            if not pairs:
+                continue
             drawn = 3 * mean([u for _, u in pairs])
             self.neighbour[name] = (sum(n for n, _ in pairs) + drawn) / (sum(u for _, u in pairs) + drawn)
         past = [(day, (origin - day).days, lane, n) for day, lanes in self.told.items() for lane, n in lanes.items()]
@@ -173,7 +178,7 @@ class Loops:
         return mean(found)
 
     def expected(self, lane: Lane, day: dt.date) -> float:
-        factors = self.weekday[day.isoweekday()] * self.neighbour[kind(day)] * self.season(day)
+        factors = self.weekday.get(day.isoweekday(), 1) * self.neighbour[kind(day)] * self.season(day)
         return self.level[lane] * self.now * factors
 
     def naive(self, lane: Lane, day: dt.date) -> int | None:
@@ -186,20 +191,32 @@ class Loops:
 
 @pytest.mark.parametrize("weeks_back", [0, 1, 2, 5, 16])
 def test_the_profile_is_that_of_the_loops(weeks_back: int, world: World) -> None:
+    assert_profile(world, weeks_back, history(), MISSING, CLOSED)
+
+
+def assert_profile(
+    made: World,
+    weeks_back: int,
+    sent: dict[tuple[dt.date, str, str], int],
+    missing: Missing,
+    closed: dt.date | None = None,
+) -> None:
     origin = AS_OF - 7 * weeks_back * DAY
-    loops = Loops(history(), origin)
-    found = world.rows(
+    loops = Loops(sent, origin, missing)
+    found = made.rows(
         "SELECT date, supplying_branch, pickup_branch, expected_items, naive_items, is_closed, horizon "
         f"FROM marts.forecast_profile WHERE weeks_back = {weeks_back}"
     )
     coming = [day for day in TRANSPORT if day >= origin][:10]
     assert {row[0] for row in found} <= set(coming)
-    assert len(found) == (60 if weeks_back == 0 else sum(
-        day < AS_OF and (one, day) not in MISSING for day in coming for one in BRANCHES for _ in range(2)))  # fmt: skip
+    tried = sum(day in coming and day < AS_OF and (one, day) not in missing for day, one, _ in sent)
+    assert len(found) == (tried if weeks_back else 60)
     for day, one, other, expected, naive, is_closed, horizon in found:
         assert horizon == coming.index(day) + 1
-        if weeks_back == 0 and day > CLOSED and "ya" in (one, other):
+        if weeks_back == 0 and closed and day > closed and "ya" in (one, other):
             assert (expected, naive, is_closed) == (0, 0, True)
+        elif (one, other) not in loops.level:
+            assert (expected, naive, is_closed) == (None, None, False)
         else:
             assert not is_closed
             assert expected == pytest.approx(loops.expected((one, other), day), abs=1e-4)
@@ -440,6 +457,16 @@ def test_a_branch_whose_sum_the_profile_serves_worse_gets_that_of_seasonal_naive
     assert set(mondays) == {(True, 12), (False, 20)}
     assert_made_of_the_profiles(made)
     made.con.close()
+    # a Monday far off, of which seasonal naive makes two more: what came after an origin does not choose for it
+    sent[AS_OF - 23 * DAY, "ya", "xa"] += 250
+    later = World(sent, set(), None)
+    asked = (
+        "SELECT DISTINCT weeks_back, method FROM marts.forecast_trial WHERE supplying_branch = 'ya' "
+        "AND pickup_branch = '' AND weeks_back IN (2, 3)"
+    )
+    assert dict(later.rows(asked)) == {2: "sum", 3: "naive"}
+    assert_made_of_the_profiles(later)
+    later.con.close()
 
 
 def outlier(sent: dict[tuple[dt.date, str, str], int], one: str, other: str, *items: int) -> None:
@@ -465,10 +492,13 @@ def test_one_day_far_off_does_not_decide_which_method_serves_better() -> None:
 
 
 def test_what_opened_of_late_gets_what_serves_the_network() -> None:
-    """Its lanes have less than twenty days to try; of a branch that was silent for five weeks naive knows nothing."""
+    """Its lanes have less than twenty days to try; of a branch that was silent for four weeks naive knows nothing."""
     sent = {key: n for key, n in history().items() if "ya" not in key or key[0] >= AS_OF - 13 * DAY}
-    silent = {("xb", AS_OF - ago * DAY) for ago in range(16, 52)}
+    silent = {("xb", AS_OF - ago * DAY) for ago in range(15, 43)}  # the four weeks before an origin
+    silent |= {("xa", AS_OF - ago * DAY) for ago in range(22, 49)}  # but for their first day
     made = World(sent, silent, None)
+    for weeks_back in (0, 2, 3, 16):
+        assert_profile(made, weeks_back, sent, silent)
     asked = "SELECT DISTINCT method FROM marts.forecast_lane_day WHERE 'ya' IN (supplying_branch, pickup_branch)"
     assert made.rows(asked) == [("profile",)]
     unknown = (
@@ -476,6 +506,32 @@ def test_what_opened_of_late_gets_what_serves_the_network() -> None:
         "AND naive_items IS NULL AND forecast_items IS NOT NULL"
     )
     assert made.rows(unknown)[0][0] > 0
+    assert_made_of_the_profiles(made)
+    made.con.close()
+
+
+def test_a_network_of_two_days_knows_no_thursday() -> None:
+    sent = {key: n for key, n in history().items() if key[0] >= AS_OF - 2 * DAY}
+    made = World(sent, set(), None)
+    assert_profile(made, 0, sent, set())
+    weekdays = made.rows("SELECT DISTINCT method, isodow(date) FROM marts.forecast_lane_day ORDER BY ALL")
+    assert weekdays == [("naive", 1), ("naive", 2), ("profile", 3), ("profile", 4), ("profile", 5)]
+    assert_made_of_the_profiles(made)
+    made.con.close()
+
+
+def test_a_closed_branch_gets_nothing_however_wide_the_band() -> None:
+    """Lanes on which three come together, or none: one more than expected would be nothing strange."""
+    dice = random.Random(4)
+    sent = {key: 3 * (dice.random() < 0.25) if "ya" in key and key[0] in WORKS else n for key, n in history().items()}
+    made = World(sent, set(), CLOSED)
+    asked = (
+        "SELECT date > DATE '2023-06-09', max(high_items) FROM marts.forecast_lane_day "
+        "WHERE 'ya' IN (supplying_branch, pickup_branch) AND expected_items < 1 GROUP BY ALL"
+    )
+    found = dict(made.rows(asked))
+    assert found[True] == 0
+    assert found[False] > 1
     assert_made_of_the_profiles(made)
     made.con.close()
 

@@ -78,7 +78,6 @@ neighbour AS (
 lane_week AS (
     SELECT supplying_branch, pickup_branch, week, sum(sent) AS sent, count(*) AS days
     FROM told
-    WHERE week < 16 + 26
     GROUP BY supplying_branch, pickup_branch, week
 ),
 past AS (

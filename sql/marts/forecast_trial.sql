@@ -37,7 +37,7 @@ judged AS (
         count(*) AS days,
         sum(abs(profile_items - sent)) < sum(abs(naive_items - sent)) AS is_better
     FROM seen
-    WHERE NOT is_own AND profile_items IS NOT NULL AND naive_items IS NOT NULL
+    WHERE NOT is_own AND naive_items IS NOT NULL
     GROUP BY GROUPING SETS ((nth, supplying_branch, pickup_branch), (nth))
 ),
 chosen AS (
@@ -73,7 +73,7 @@ judged_together AS (
         nth, supplying_branch, pickup_branch,
         sum(abs(round(expected_items) - sent)) < sum(abs(naive_items - sent)) AS is_better
     FROM together
-    WHERE NOT is_own AND expected_items IS NOT NULL AND naive_items IS NOT NULL
+    WHERE NOT is_own AND naive_items IS NOT NULL
     GROUP BY nth, supplying_branch, pickup_branch
     HAVING count(*) >= 20
 ),
