@@ -116,10 +116,15 @@ def find_all_files(places: Places) -> bronze.Plan:
 @io
 @discreetly
 def read_exports(
-    places: Places, reference: Reference, files: list[reading.FoundFile], known: set[str], folders: str
+    places: Places,
+    reference: Reference,
+    files: list[reading.FoundFile],
+    known: set[str],
+    folders: str,
+    latest: dt.date,
 ) -> reading.Batch:
     """The exports of one branch (or a few)."""
-    batch = reading.read_files(places.raw, files, known, reference)
+    batch = reading.read_files(places.raw, files, known, reference, latest)
     _report("read", {"folders": folders, "files": len(files), "rows": batch.rows.num_rows})
     return batch
 
@@ -258,7 +263,8 @@ def _night(
     result.files_seen = plan.seen
     result.files_new = sum(len(files) for files in plan.files.values())
     _report("found", {"files": result.files_new, "folders": len(plan.files)})
-    batches = _read_all(places, network, plan, result)
+    today = max(run.as_of, figures.today(network.parameters.time_zone))
+    batches = _read_all(places, network, plan, today + dt.timedelta(days=1), result)
     if afresh:
         bronze.start_afresh(places, run, plan, batches)
     intake = take_in(as_is(places), as_is(network), run, as_is(batches))
@@ -282,7 +288,9 @@ def _night(
     return Completed(message="published")
 
 
-def _read_all(places: Places, network: Reference, plan: bronze.Plan, result: figures.RunResult) -> list[reading.Batch]:
+def _read_all(
+    places: Places, network: Reference, plan: bronze.Plan, latest: dt.date, result: figures.RunResult
+) -> list[reading.Batch]:
     """Read the branches concurrently; one that cannot be read is named, and the others go on."""
     folders = sorted(plan.files)
     size = max(1, math.ceil(len(folders) / MOST_READERS))
@@ -293,7 +301,8 @@ def _read_all(places: Places, network: Reference, plan: bronze.Plan, result: fig
         name = ", ".join(shown)
         reader = read_exports.with_options(name=f"read {name}"[:100], tags=shown)
         files = [file for folder in group for file in plan.files[folder]]
-        futures.append((shown, reader.submit(as_is(places), as_is(network), as_is(files), as_is(plan.known), name)))
+        given = (as_is(places), as_is(network), as_is(files), as_is(plan.known), name, latest)
+        futures.append((shown, reader.submit(*given)))
     wait([future for _, future in futures])
     batches = []
     for shown, future in futures:

@@ -36,6 +36,7 @@ from pendel.contracts import ExportFormat, Rule, columns, export_formats, rules
 from pendel.places import NO_EXTENSIONS, Busy, Damaged, Places, UserError, escaped, is_full, is_held
 from pendel.reading import (
     CELL_DATETIME_FORMAT,
+    PASSING,
     UNREAD,
     Batch,
     Delivery,
@@ -419,7 +420,7 @@ def plan(places: Places, reference: Reference) -> Plan:
         for key, size, mtime, verdict, reason, judged, branch, sha256, empty_on in lines:
             if verdict == "read":
                 known.add(known_as(branch, sha256, empty_on))
-            if verdict != "rejected" or (judged == by and reason not in UNREAD):
+            if verdict != "rejected" or (judged == by and reason not in PASSING):
                 settled.add((key, size, mtime))
     files: dict[str, list[FoundFile]] = defaultdict(list)
     for file in found:

@@ -71,7 +71,10 @@ CHUNK_ROWS = 20_000
 """So many rows are Python objects at a time: as columns they take a tenth."""
 
 UNREAD = frozenset({"unreadable", "changing"})
-"""Reasons that lie in the moment, not in the contents: such a file is tried again every night."""
+"""Reasons for which not a byte was read. They lie in the moment: such a file is tried again every night."""
+
+PASSING = UNREAD | {"dated_ahead"}
+"""Reasons that another day can take away."""
 
 OTHER_KINDS = (
     (b"PK\x03\x04", "zip / xlsx"),
@@ -203,10 +206,13 @@ def find_files(raw: Path) -> list[FoundFile]:
     return sorted(found, key=lambda file: file.arrival)
 
 
-def read_files(raw: Path, files: Sequence[FoundFile], known: set[str], reference: Reference) -> Batch:
+def read_files(
+    raw: Path, files: Sequence[FoundFile], known: set[str], reference: Reference, latest: dt.date = dt.date.max
+) -> Batch:
     """Read files of one or more branches, in order of arrival.
 
-    `known` holds what was read before (`known_as`): the same bytes again are skipped, not parsed.
+    `known` holds what was read before (`known_as`): the same bytes again are skipped, not parsed. `latest`: a file that
+    bears a later date is rejected. Nothing is after such a date, so no rule would see what is wrong with its rows.
     Raises OSError when a file cannot be got at, or its folder is gone; the caller may try again.
     """
     known = set(known)
@@ -216,7 +222,7 @@ def read_files(raw: Path, files: Sequence[FoundFile], known: set[str], reference
         heavy = file.size_bytes > SMALL_BYTES or file.path.lower().endswith((".gz", ".zip", ".xlsx"))
         with _one_large_file if heavy else nullcontext():
             try:
-                delivery, rows = _deliver(raw, file, known, reference)
+                delivery, rows = _deliver(raw, file, known, reference, latest)
             except FileNotFoundError:
                 if not os.path.isdir(os.path.dirname(f"{raw}/{file.path}")):
                     raise OSError(errno.ENOENT, "the folder is gone") from None  # a share that was disconnected, say
@@ -240,7 +246,7 @@ def _unread(file: FoundFile) -> str:
 
 
 def _deliver(
-    raw: Path, file: FoundFile, known: set[str], reference: Reference
+    raw: Path, file: FoundFile, known: set[str], reference: Reference, latest: dt.date
 ) -> tuple[Delivery, PlainText | ParsedRows | None]:
     """What one file is, and its rows; adds to `known` what it is known by."""
     delivery = Delivery(file, _unread(file))
@@ -251,7 +257,7 @@ def _deliver(
         if known_as(file.branch, delivery.sha256) in known:
             delivery.verdict = "skipped"
             return delivery, None
-        rows = _read(delivery, content, reference)
+        rows = _read(delivery, content, reference, latest)
     except Rejected as rejection:
         delivery.verdict, delivery.reason, delivery.detail = "rejected", rejection.reason, rejection.detail
         delivery.rows_read = delivery.rows_other = delivery.rows_duplicate = 0
@@ -421,7 +427,7 @@ def _first_rows(deliveries: Sequence[Delivery], table: pa.Table) -> pa.Table:
     return first
 
 
-def _read(delivery: Delivery, content: bytes, reference: Reference) -> PlainText | ParsedRows:
+def _read(delivery: Delivery, content: bytes, reference: Reference, latest: dt.date) -> PlainText | ParsedRows:
     name = PurePosixPath(delivery.file.path).name
     wrapped = name.lower().endswith((".gz", ".zip"))
     if wrapped:
@@ -431,6 +437,8 @@ def _read(delivery: Delivery, content: bytes, reference: Reference) -> PlainText
         names = [name]
     spec, delivery.export_date = _identify(delivery.file.branch, names, reference)
     delivery.format = spec.format
+    if delivery.export_date > latest:
+        raise Rejected("dated_ahead")
     if not content:
         raise Rejected("empty_file")
     if spec.container == "xlsx":

@@ -646,6 +646,14 @@ def test_subfolders_and_capitals_make_no_difference(tmp_path: Path, path: str) -
     assert (delivery.verdict, delivery.file.branch) == ("read", "noord")
 
 
+def test_a_date_that_is_to_come_rejects_the_file(tmp_path: Path) -> None:
+    """A rejected file need not be read, so that what else is wrong with it is not told before its name is right."""
+    files = [put(tmp_path, f"noord/reserveringen_0060_202306{day}.csv", "x") for day in ("01", "02", "30")]
+    batch = reading.read_files(tmp_path, files, set(), REFERENCE, dt.date(2023, 6, 1))
+    assert [delivery.reason for delivery in batch.deliveries] == ["column_missing", "dated_ahead", "dated_ahead"]
+    assert [delivery.export_date for delivery in batch.deliveries] == [dt.date(2023, 6, day) for day in (1, 2, 30)]
+
+
 def test_a_rejected_file_tells_nothing_of_its_rows(tmp_path: Path) -> None:
     row = {k: v for k, v in dutch_row(Materiaalsoort="geheim").items() if k != "Status"} | {"Naam": "J. Janssen"}
     delivery, rows = read(tmp_path, CSV, text_of([row]) + '"geheim\n')

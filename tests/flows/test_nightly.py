@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 from dataclasses import replace
@@ -215,6 +216,33 @@ def test_a_branch_less(places: Places, tmp_path: Path) -> None:
     assert worst["missing"] > 0
     first = artifact().split("## Vestigingen")[1].split("\n| ")[3]
     assert first.startswith("C one"), "the worst branch stands first"
+
+
+def test_a_file_from_the_future_waits_for_its_name_or_its_day(places: Places, tmp_path: Path) -> None:
+    """A day ahead may have begun where the export was made; a night that is caught up still knows what day it is."""
+    from flows import nightly
+
+    today = figures.today("Europe/Amsterdam")
+    raw = tmp_path / "raw" / "aa"
+    raw.mkdir(parents=True)
+    source = next(path for path in (places.raw / "aa").rglob("*.csv"))
+    names = {ahead: f"reserveringen_0060_{today + dt.timedelta(ahead):%Y%m%d}.csv" for ahead in (0, 31, 32)}
+    for ahead, name in names.items():
+        (raw / name).write_bytes(source.read_bytes() + b"\n" * ahead)
+
+    def waiting(ahead: int | None) -> set[int]:
+        as_of = None if ahead is None else str(today + dt.timedelta(ahead))
+        nightly.nightly(str(tmp_path / "raw"), str(places.reference), str(places.warehouse), as_of, return_state=True)
+        with duckdb.connect(str(places.bronze), read_only=True) as con:
+            found = con.sql("SELECT path, verdict, reason FROM bronze.file").fetchall()
+        verdicts = {path.rpartition("/")[2]: (verdict, reason) for path, verdict, reason in found}
+        assert set(verdicts.values()) <= {("read", None), ("rejected", "dated_ahead")}
+        return {ahead for ahead, name in names.items() if verdicts[name] != ("read", None)}
+
+    assert waiting(-30) == {31, 32}
+    assert waiting(None) == {31, 32}
+    assert waiting(30) == {32}
+    assert waiting(31) == set()
 
 
 def test_the_published_file_is_readable_while_a_run_is_on(places: Places) -> None:
