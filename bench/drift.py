@@ -264,7 +264,7 @@ def simulated(years: int, folder: Path) -> Path:
     with bronze.locked(places, run), ExitStack() as stack:
         plan = bronze.plan(places, network)
         batches = [reading.read_files(places.raw, files, plan.known, network) for files in plan.files.values()]
-        bronze.take_in(places, network, run, batches, judge)
+        bronze.take_in(places, network, run, batches, judge, plan.withdrawn)
         build = stack.enter_context(building.built(places, network, run))
         building.finish(build, run, [])
         return building.publish(build, places)

@@ -69,7 +69,7 @@ def night(places: Places, as_of: dt.date) -> dict[str, float]:
         lap("find new files")
         batches = [reading.read_files(places.raw, files, plan.known, reference) for files in plan.files.values()]
         lap("read")
-        bronze.take_in(places, reference, run, batches, gates.judge_rows)
+        bronze.take_in(places, reference, run, batches, gates.judge_rows, plan.withdrawn)
         lap("judge and store")
         build = stack.enter_context(building.built(places, reference, run))
         lap("build")

@@ -157,7 +157,7 @@ def night(places: Places, checked: bool, enter: Callable[[str], None], afresh: b
         enter("bronze")
         if afresh:
             bronze.start_afresh(places, run, plan, batches)
-        bronze.take_in(places, reference, run, batches, gates.judge_rows if checked else count_rules)
+        bronze.take_in(places, reference, run, batches, gates.judge_rows if checked else count_rules, plan.withdrawn)
         enter("build")
         build = stack.enter_context(building.built(places, reference, run, afresh))
         enter("gates")

@@ -131,9 +131,15 @@ def read_exports(
 
 @pure
 @discreetly
-def take_in(places: Places, reference: Reference, run: bronze.Run, batches: Sequence[reading.Batch]) -> bronze.Intake:
+def take_in(
+    places: Places,
+    reference: Reference,
+    run: bronze.Run,
+    batches: Sequence[reading.Batch],
+    withdrawn: frozenset[int],
+) -> bronze.Intake:
     """Judge the rows, and append files and rows to the bronze store."""
-    return bronze.take_in(places, reference, run, batches, gates.judge_rows)
+    return bronze.take_in(places, reference, run, batches, gates.judge_rows, withdrawn)
 
 
 @pure
@@ -267,7 +273,7 @@ def _night(
     batches = _read_all(places, network, plan, today + dt.timedelta(days=1), result)
     if afresh:
         bronze.start_afresh(places, run, plan, batches)
-    intake = take_in(as_is(places), as_is(network), run, as_is(batches))
+    intake = take_in(as_is(places), as_is(network), run, as_is(batches), as_is(plan.withdrawn))
     _report("stored", {"rows": intake.rows_read, "held": intake.rows_quarantined})
     made = build(as_is(stack), as_is(places), as_is(network), run, afresh)
     _report("built", {})

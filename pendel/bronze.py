@@ -37,7 +37,6 @@ from pendel.places import NO_EXTENSIONS, Busy, Damaged, Places, UserError, escap
 from pendel.reading import (
     CELL_DATETIME_FORMAT,
     PASSING,
-    UNREAD,
     Batch,
     Delivery,
     FoundFile,
@@ -115,12 +114,14 @@ class Run:
 class Plan:
     """What a run has to read: new files by folder, in order of arrival, and what was read before.
 
-    `lost`, when the store is to be made again: what runs once took in and is no longer there as it was.
+    `withdrawn`: the ids of rejected files that are no longer there. `lost`, when the store is to be made again: what
+    runs once read and is no longer there as it was.
     """
 
     files: dict[str, list[FoundFile]]
     known: set[str]
     seen: int
+    withdrawn: frozenset[int] = frozenset()
     lost: list[Arrival] = field(default_factory=list)
 
 
@@ -133,6 +134,8 @@ class Arrival:
     path_key: str
     sha256: str
     arrived_at: dt.datetime
+    was_read: bool
+    """By any run: one that was only ever rejected gave no row."""
 
 
 @dataclass(frozen=True)
@@ -340,7 +343,8 @@ def arrivals(places: Places) -> list[Arrival]:
             for item in sorted(inputs, key=lambda item: int(item["file_id"])):
                 arrived_at = dt.datetime.fromisoformat(item["arrived_at"]).replace(tzinfo=None)
                 key = (str(item["path_key"]), str(item["sha256"]))
-                found.setdefault(key, Arrival(len(found), path.parent.name, *key, arrived_at))
+                first = found.get(key) or Arrival(len(found), path.parent.name, *key, arrived_at, False)
+                found[key] = replace(first, was_read=first.was_read or item["verdict"] == "read")
         except (OSError, ValueError, KeyError, TypeError):
             raise UserError(
                 "{file} cannot be read. Restore it from a backup: the order in which files arrived stands there.",
@@ -357,7 +361,7 @@ def plan_afresh(places: Places) -> Plan:
     seen = {file: known.pop((path_key(file.path), hashes[file]), None) for file in found}
     # A file that was moved since is known by its bytes; there may be several, such as exports without rows.
     moved: dict[str, list[Arrival]] = defaultdict(list)
-    for arrival in known.values():
+    for arrival in sorted(known.values(), key=lambda arrival: not arrival.was_read):
         moved[arrival.sha256].append(arrival)
     files: dict[str, list[FoundFile]] = defaultdict(list)
     for file in found:
@@ -365,7 +369,8 @@ def plan_afresh(places: Places) -> Plan:
         if first:
             file = replace(file, turn=first.turn, arrived_at=first.arrived_at)
         files[file.branch].append(file)
-    return Plan(dict(files), set(), len(found), [arrival for left in moved.values() for arrival in left])
+    lost = [arrival for left in moved.values() for arrival in left if arrival.was_read]
+    return Plan(dict(files), set(), len(found), lost=lost)
 
 
 def start_afresh(places: Places, run: Run, plan: Plan, batches: Sequence[Batch]) -> None:
@@ -397,36 +402,48 @@ def start_afresh(places: Places, run: Run, plan: Plan, batches: Sequence[Batch])
 
 
 def plan(places: Places, reference: Reference) -> Plan:
-    """Compare the raw folder with the ledger: what is new, changed, or was rejected under other rules.
+    """Compare the raw folder with the ledger: what is new, changed, or was rejected under other rules, and which
+    rejected files somebody took away, to another folder or name, say.
 
     Raises Damaged when the store cannot be read, or is empty although earlier runs filled it.
     """
-    found = find_files(places.raw)
+    found = {path_key(file.path): file for file in find_files(places.raw)}
     by = judged_by(reference)
     with _workshop(places) as con:
-        ledger = con.sql(
-            "SELECT path_key, size_bytes, mtime_ns, verdict, reason, judged_by, branch, sha256, "
-            "CASE WHEN rows_read + rows_other = 0 THEN export_date END FROM bronze.file"
-        )
-        known: set[str] = set()
-        settled: set[tuple[str, int, int]] = set()
-        lines = ledger.fetchall()
+        lines = con.execute(
+            "SELECT file_id, path_key, size_bytes, mtime_ns, verdict, reason, judged_by = ?, branch, sha256, "
+            "CASE WHEN rows_read + rows_other = 0 THEN export_date END FROM bronze.file",
+            [by],
+        ).fetchall()
         if not lines and arrivals(places):
             raise Damaged(
                 "{file} is empty or was not there, although earlier runs filled it. Restore it from a backup, or run "
                 "`pendel rebuild`: it makes it again from the raw files.",
                 file=places.bronze,
             )
-        for key, size, mtime, verdict, reason, judged, branch, sha256, empty_on in lines:
-            if verdict == "read":
-                known.add(known_as(branch, sha256, empty_on))
-            if verdict != "rejected" or (judged == by and reason not in PASSING):
-                settled.add((key, size, mtime))
+    known: set[str] = set()
+    withdrawn: set[int] = set()
+    settled: set[tuple[str, int, int]] = set()
+    refused: set[tuple[str, str, str]] = set()  # what still stands for the files that are like it
+    like_refused: list[tuple[tuple[str, str, str], tuple[str, int, int]]] = []
+    for file_id, key, size, mtime, verdict, reason, judged_so, branch, sha256, empty_on in lines:
+        if verdict == "rejected" and key not in found:
+            withdrawn.add(file_id)
+        elif verdict == "rejected" and judged_so and reason not in PASSING:
+            refused.add((branch, sha256, reason))
+            settled.add((key, size, mtime))
+        elif verdict == "skipped" and reason:
+            like_refused.append(((branch, sha256, reason), (key, size, mtime)))
+        elif verdict in ("read", "skipped"):
+            settled.add((key, size, mtime))
+        if verdict == "read":
+            known.add(known_as(branch, sha256, empty_on))
+    settled.update(file for like, file in like_refused if like in refused or known_as(*like[:2]) in known)
     files: dict[str, list[FoundFile]] = defaultdict(list)
-    for file in found:
-        if (path_key(file.path), file.size_bytes, file.mtime_ns) not in settled:
+    for key, file in found.items():
+        if (key, file.size_bytes, file.mtime_ns) not in settled:
             files[file.branch].append(file)
-    return Plan(dict(files), known, len(found))
+    return Plan(dict(files), known, len(found), frozenset(withdrawn))
 
 
 def take_in(
@@ -435,8 +452,9 @@ def take_in(
     run: Run,
     batches: Sequence[Batch],
     judge: Callable[[duckdb.DuckDBPyConnection, Sequence[Rule]], list[RuleResult]],
+    withdrawn: frozenset[int] = frozenset(),
 ) -> Intake:
-    """Judge the rows of a run and append files and rows to bronze, in one transaction.
+    """Judge the rows of a run and append files and rows to bronze, in one transaction; `withdrawn` as in the plan.
 
     `judge` executes the row rules as a gate (Great Expectations) on the table `incoming`; what it counts must be what
     the quarantine holds. Raises RuntimeError when a rule could not be executed or the sums do not hold: nothing is
@@ -444,7 +462,7 @@ def take_in(
     """
     arrival = [rule for rule in rules() if rule.stage == "arrival"]
     with _workshop(places) as con:
-        touched, gone = _enter(con, reference, run, batches)
+        touched, gone = _enter(con, reference, run, batches, withdrawn)
         _add_instants(con)
         con.execute(_incoming_sql(reference.parameters.transit_warning_days))
         results = judge(con, arrival)
@@ -457,7 +475,7 @@ def take_in(
         for file_id, mtime_ns in touched:
             con.execute("UPDATE bronze.file SET mtime_ns = ? WHERE file_id = ?", [mtime_ns, file_id])
         for file_id in gone:
-            con.execute("DELETE FROM bronze.file WHERE file_id = ?", [file_id])
+            con.execute("UPDATE bronze.file SET verdict = 'withdrawn' WHERE file_id = ?", [file_id])
         con.execute(_append_sql(arrival))
         _check_sums(con, run, results)
         con.execute("COMMIT")
@@ -479,27 +497,30 @@ LEDGER = [
 
 
 def _enter(
-    con: duckdb.DuckDBPyConnection, reference: Reference, run: Run, batches: Sequence[Batch]
-) -> tuple[list[tuple[int, int]], list[int]]:
+    con: duckdb.DuckDBPyConnection,
+    reference: Reference,
+    run: Run,
+    batches: Sequence[Batch],
+    withdrawn: frozenset[int],
+) -> tuple[list[tuple[int, int]], set[int]]:
     """Number the deliveries in order of arrival; leave them in `entered` (a line a file), `broken` and `delivered`
     (a line a row). Returns the (file_id, mtime_ns) of known files of which only the time stamp changed, and the file_id
-    of those that could not be read some night and now can: what they hold is entered anew.
+    of the rejected ones that are gone: `withdrawn`, and those of which other bytes stand in the same place.
     """
     by = judged_by(reference)
     zone = ZoneInfo(reference.parameters.time_zone)
     before: dict[tuple[str, str], tuple[int, str]] = {}
-    rejected: set[tuple[str, str, str]] = set()
-    unread: dict[str, int] = {}
+    rejected: dict[tuple[str, str, str], int] = {}
+    refused_at: dict[str, set[int]] = defaultdict(set)
     next_id = 1
     for file_id, branch, key, sha256, verdict, reason in con.execute(
         "SELECT file_id, branch, path_key, sha256, verdict, reason FROM bronze.file"
     ).fetchall():
         before[key, sha256] = (file_id, verdict)
         next_id = max(next_id, file_id + 1)
-        if verdict == "rejected":
-            rejected.add((branch, sha256, reason))
-        if reason in UNREAD:
-            unread[key] = file_id
+        if verdict == "rejected" and file_id not in withdrawn:
+            rejected[branch, sha256, reason] = file_id
+            refused_at[key].add(file_id)
     shown = functools.cache(functools.partial(safe_path, reference=reference))
     arrived = sorted(
         ((d, b, i) for b, batch in enumerate(batches) for i, d in enumerate(batch.deliveries)),
@@ -510,10 +531,12 @@ def _enter(
     numbered: list[tuple[int, Delivery]] = []
     broken: list[tuple[int, int]] = []
     touched: list[tuple[int, int]] = []
-    gone: list[int] = []
+    gone = set(withdrawn)
     for d, b, i in arrived:
-        known = before.get((path_key(d.file.path), d.sha256))
-        if known and d.verdict == "skipped":
+        key = path_key(d.file.path)
+        known = before.get((key, d.sha256))
+        gone |= refused_at[key] - {known[0] if known else None}
+        if known and d.verdict == "skipped" and known[1] in ("read", "skipped"):
             touched.append((known[0], d.file.mtime_ns))
             continue
         verdict, branch = d.verdict, shown(d.file.branch)
@@ -521,18 +544,14 @@ def _enter(
             file_id = known[0]  # it was rejected, and is tried again under another register or format
         else:
             file_id, next_id = next_id, next_id + 1
-            if path_key(d.file.path) in unread:
-                gone.append(unread[path_key(d.file.path)])
-            if verdict == "rejected":
-                again = (branch, d.sha256, d.reason or "")
-                verdict = "skipped" if again in rejected else verdict
-                rejected.add(again)
+        if verdict == "rejected" and rejected.setdefault((branch, d.sha256, d.reason or ""), file_id) != file_id:
+            verdict = "skipped"  # like one that waits already
         ids[b][i] = file_id
         numbered.append((file_id, d))
         broken += [(file_id, row) for row in d.broken_rows]
         ledger.append(
             (file_id, run.run_id, branch, shown(d.file.path),
-             path_key(d.file.path), d.file.size_bytes, d.file.mtime_ns,
+             key, d.file.size_bytes, d.file.mtime_ns,
              d.file.arrived_at or _clock(d.file.mtime_ns, zone), d.sha256,
              d.format, d.export_date, verdict, d.reason, json.dumps(d.detail), by, d.rows_read, 0, 0, d.rows_duplicate,
              d.rows_other, d.dropped_columns)

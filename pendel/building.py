@@ -441,7 +441,8 @@ def _carried_over(con: duckdb.DuckDBPyConnection, places: Places, path: Path, re
             con.execute(f"ATTACH '{escaped(path)}' AS warehouse")
             con.execute("USE warehouse")
             strange = con.execute(
-                "SELECT count(*) FROM quality.file ANTI JOIN store.file USING (file_id, run_id)"
+                "SELECT count(*) FROM quality.file ANTI JOIN store.file USING (file_id, run_id) "
+                "WHERE state NOT IN ('rejected', 'skipped')"  # such a file can be judged again
             ).fetchone()
             if strange == (0,):
                 return dt.date.fromisoformat(mark["as_of"])

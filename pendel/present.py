@@ -850,6 +850,8 @@ def _file_fate(item: dict[str, Any]) -> str:
         return message(item["reason"], item["detail"])
     if item["state"] == "superseded":
         return _("Another export of the same day took its place: {file}.").format(file=item["replaced_by"])
+    if item["state"] == "skipped" and item["reason"]:
+        return _("Taken away since. It was rejected: {why}").format(why=message(item["reason"], item["detail"]))
     if item["state"] == "skipped":
         return _("The same bytes were delivered before, as {file}: not read again.").format(file=item["replaced_by"])
     if item["state"] == "unpublished":

@@ -40,7 +40,7 @@ def night(places: Places, as_of: dt.date, checked: bool = False, afresh: bool = 
         batches = [reading.read_files(places.raw, files, plan.known, reference) for files in plan.files.values()]
         if afresh:
             bronze.start_afresh(places, run, plan, batches)
-        bronze.take_in(places, reference, run, batches, gates.judge_rows if checked else count_rules)
+        bronze.take_in(places, reference, run, batches, gates.judge_rows if checked else count_rules, plan.withdrawn)
         with building.built(places, reference, run, afresh) as build:
             results = gates.check_build(build.con, build.renewed) if checked else []
             if checked:

@@ -17,10 +17,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pendel import bronze, gates, reading
+from pendel import bronze, figures, gates, present, reading, trace
 from pendel.contracts import Rule, columns, rules
 from pendel.places import Places
 from pendel.reference import read_reference
+from pendel.words import set_language
 from tests import pipeline
 from tests.test_reading import DUTCH, ENGLISH, koha_row, text_of, workbook
 
@@ -604,6 +605,75 @@ def test_new_bytes_supersede_and_a_rejected_file_supersedes_nothing(tmp_path: Pa
     summary = pipeline.night(places, AS_OF)
     assert list(states(places).values()) == [["superseded", "accepted", "rejected"], ["skipped"]]
     assert summary["legs"]["delivered"] == 1
+
+
+def test_a_rejected_file_that_was_taken_away_asks_for_nothing_more(tmp_path: Path) -> None:
+    places = network_in(tmp_path)
+    day = "noord/reserveringen_0060_20231230.csv"
+
+    def night() -> tuple[dict[str, list[str]], int, list[tuple[str]]]:
+        """The states of all files, how many of noord ask for somebody, and whether Saturday's export is there."""
+        summary = pipeline.night(places, AS_OF)
+        (noord,) = (branch for branch in summary["branches"] if branch["branch"] == "noord")
+        waits = [item["file"] for item in figures.quarantine(places) if item["row"] is None and not item["settled"]]
+        assert len([file for file in waits if file.startswith("noord/")]) == noord["files_rejected"]
+        feed = "SELECT state FROM marts.feed_day WHERE branch = 'noord' AND export_date = '2023-12-30'"
+        return states(places), noord["files_rejected"], ask(places.published, feed)
+
+    first = "noord/reserveringen_0060_20231201.csv"
+    deliver(places, first, text_of([dutch(9)]))
+    content = text_of([dutch(1)])
+    deliver(places, "noord/lijst.csv", content, minute=1)
+    deliver(places, "noord/nieuw/lijst.csv", content, minute=2)
+    deliver(places, day, text_of([{k: v for k, v in dutch(4).items() if k != "Status"}]), minute=3)
+    deliver(places, "zuid/reserveringen_0060_20231229.csv", text_of([dutch(2)]), minute=4)
+    rejected = {
+        "noord/lijst.csv": ["rejected"],
+        day: ["rejected"],
+        "zuid/reserveringen_0060_20231229.csv": ["rejected"],
+    }
+    before = {**rejected, first: ["accepted"], "noord/nieuw/lijst.csv": ["skipped"]}
+    assert night() == (before, 2, [("rejected",)])
+    assert night() == (before, 2, [("rejected",)])
+
+    # the first of two that are alike goes: the other one waits; what stood in a wrong folder was moved
+    (places.raw / "noord/lijst.csv").unlink()
+    (places.raw / "zuid/reserveringen_0060_20231229.csv").rename(places.raw / "noord/reserveringen_0060_20231229.csv")
+    after = {
+        **before,
+        "noord/lijst.csv": ["skipped"],
+        "noord/nieuw/lijst.csv": ["rejected"],
+        "zuid/reserveringen_0060_20231229.csv": ["skipped"],
+        "noord/reserveringen_0060_20231229.csv": ["accepted"],
+    }
+    assert night() == (after, 2, [("rejected",)])
+    (moved,) = trace.files(places, "zuid/reserveringen_0060_20231229.csv")
+    assert (moved["state"], moved["reason"]) == ("skipped", "unknown_name")
+    set_language("nl")
+    assert present.traced_file_lines([moved])[1][0][-1].startswith("Sindsdien weggehaald. Het bestand was afgekeurd: ")
+
+    # nothing stands there any more: the day's export is missing, and no longer rejected
+    (places.raw / "noord/nieuw/lijst.csv").rename(places.raw / "noord/reserveringen_0060_20231228.csv")
+    (places.raw / day).unlink()
+    after |= {
+        "noord/nieuw/lijst.csv": ["skipped"], day: ["skipped"], "noord/reserveringen_0060_20231228.csv": ["accepted"],
+    }  # fmt: skip
+    assert night() == (after, 0, [("missing",)])
+
+    # what was there and comes back is told again, and other bytes in its place make up for it
+    deliver(places, day, text_of([{k: v for k, v in dutch(4).items() if k != "Status"}]), minute=3)
+    deliver(places, "noord/lijst.csv", "x", minute=5)
+    assert night() == ({**after, day: ["rejected"], "noord/lijst.csv": ["skipped", "rejected"]}, 2, [("rejected",)])
+    deliver(places, day, text_of([dutch(4)]), minute=6)
+    deliver(places, "noord/lijst.csv", "y", minute=7)
+    after |= {day: ["skipped", "accepted"], "noord/lijst.csv": ["skipped", "skipped", "rejected"]}
+    assert night() == (after, 1, [("late",)])
+
+    # and a store that is made again does not miss what gave no row
+    (places.raw / "noord/lijst.csv").unlink()
+    count = pipeline.night(places, AS_OF)["legs"]
+    assert pipeline.night(places, AS_OF, afresh=True)["legs"] == count
+    assert sorted(states(places).values()) == [["accepted"]] * 4
 
 
 def test_a_year_zero_does_not_stop_this_night_nor_the_next(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ arrived AS (
         max(file_id) FILTER (verdict = 'read') AS file_id,
         min(arrived_at) FILTER (verdict = 'read') AS arrived_at
     FROM staging.file
-    WHERE export_date IS NOT NULL
+    WHERE export_date IS NOT NULL AND verdict <> 'withdrawn'
     GROUP BY branch, export_date
 )
 SELECT

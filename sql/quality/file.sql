@@ -1,7 +1,8 @@
 -- grain: one row a file that was delivered
 -- key: file_id
 -- materialize: table
--- state: accepted, partly_accepted (some rows are held), rejected, superseded, skipped (the same bytes again).
+-- state: accepted, partly_accepted (some rows are held), rejected, superseded, skipped (the same bytes again, or
+-- rejected and taken away since: with the reason).
 WITH held AS (
     SELECT file_id, count(*) AS rows_held
     FROM quality.quarantined_row
@@ -17,12 +18,13 @@ SELECT
     f.export_date,
     f.arrived_at,
     CASE
+        WHEN f.verdict = 'withdrawn' THEN 'skipped'
         WHEN f.verdict <> 'read' THEN f.verdict
         WHEN NOT f.is_active THEN 'superseded'
         WHEN f.rows_quarantined + coalesce(h.rows_held, 0) > 0 THEN 'partly_accepted'
         ELSE 'accepted'
     END AS state,
-    CASE WHEN f.verdict = 'rejected' THEN f.reason END AS reason,
+    CASE WHEN f.verdict IN ('rejected', 'withdrawn') THEN f.reason END AS reason,
     f.detail,
     f.rows_read,
     (f.rows_accepted - coalesce(h.rows_held, 0))::INTEGER AS rows_accepted,
