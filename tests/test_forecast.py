@@ -80,8 +80,10 @@ class World:
             [[branch, closed if branch == "ya" else None] for branch in BRANCHES],
         )
         if missing:
-            states = [[branch, day, "missing"] for branch, day in sorted(missing)]
-            self.con.executemany("INSERT INTO marts.feed_day VALUES (?, ?, ?)", states)
+            states = {(branch, TRANSPORT[-1 - ago]): "late" for branch in BRANCHES for ago in range(90)}
+            states |= {day: ("missing", "rejected")[nth % 2] for nth, day in enumerate(sorted(missing))}
+            rows = [[branch, day, state] for (branch, day), state in states.items()]
+            self.con.executemany("INSERT INTO marts.feed_day VALUES (?, ?, ?)", rows)
         if sent:
             rows = ", ".join(f"(DATE '{day}', '{one}', '{other}', {n})" for (day, one, other), n in sent.items())
             self.con.execute(f"INSERT INTO marts.agg_lane_day VALUES {rows}")
@@ -162,6 +164,11 @@ class Loops:
             self.level[lane] = sum(w * n for w, n in own) / sum(w for w, _ in own)
         came = sum(0.5 ** (age / 2) * n for _, age, _, n in past)
         self.now = came / sum(0.5 ** (age / 2) * self.level[lane] for _, age, lane, _ in past)
+        self.should_have_come: dict[Lane, float] = {}
+        for lane, level in self.level.items():
+            last = min((age for _, age, found, n in past if found == lane and n), default=0)
+            days = sum(found == lane and age < last for _, age, found, _ in past)
+            self.should_have_come[lane] = level * days
         self.origin = origin
         self.plain = {d: n / self.weekday[d.isoweekday()] for d, n in network.items() if kind(d) == ""}
 
@@ -179,7 +186,7 @@ class Loops:
 
     def expected(self, lane: Lane, day: dt.date) -> float:
         factors = self.weekday.get(day.isoweekday(), 1) * self.neighbour[kind(day)] * self.season(day)
-        return self.level[lane] * self.now * factors
+        return 0 if self.should_have_come[lane] >= 8 else self.level[lane] * self.now * factors
 
     def naive(self, lane: Lane, day: dt.date) -> int | None:
         same = [
@@ -557,6 +564,45 @@ def test_a_branch_that_closes_or_stops(world: World) -> None:
     assert stopped.rows(asked) == [(0,)]
     assert_made_of_the_profiles(stopped)
     stopped.con.close()
+
+
+def test_a_lane_has_stopped_when_eight_items_should_have_come() -> None:
+    last = {("xa", "ya"): 5, ("xb", "ya"): 3, ("ya", "xa"): 9, ("ya", "xb"): 12, ("xb", "xa"): 3}
+    sent = {
+        key: 0 if key[0] >= AS_OF - 7 * last.get(key[1:], 0) * DAY else n // 3 + (key[0] in WORKS and key[1] == "ya")
+        for key, n in history().items()
+    }
+    sent[AS_OF - 5 * DAY, "ya", "xa"] = 1  # a single item in that week
+    sent |= {(AS_OF, one, other): 9 for _, one, other in sent}  # the day of the run tells nothing yet
+    made = World(sent, set(), None)
+    should_have_come = []
+    for weeks_back in range(12):
+        assert_profile(made, weeks_back, sent, set())
+        should_have_come += Loops(sent, AS_OF - 7 * weeks_back * DAY).should_have_come.values()
+    assert {6, 8} <= {math.floor(items) for items in should_have_come}, "on either side of eight"
+    made.con.close()
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        (dt.date(2022, 4, 19), "the first day is that after a holiday, and has no usual before it"),
+        (dt.date(2022, 5, 11), "exactly twenty days before this day a year ago; of a week before only fifteen"),
+        (dt.date(2021, 5, 10), "two years and a month"),
+    ],
+)
+def test_a_young_network(first: dt.date, says: str) -> None:
+    sent = {key: n for key, n in history().items() if key[0] >= first}
+    made = World(sent, set(), None)
+    for weeks_back in range(17):
+        assert_profile(made, weeks_back, sent, set())
+    made.con.close()
+
+
+def test_a_network_that_is_silent_expects_nothing() -> None:
+    made = World(dict.fromkeys(history(), 0), set(), None)
+    assert set(made.rows("SELECT expected_items, forecast_items, high_items FROM marts.forecast_trial")) == {(0, 0, 0)}
+    made.con.close()
 
 
 def test_a_lane_without_history_is_empty() -> None:

@@ -72,7 +72,7 @@ neighbour AS (
         JOIN network AS n ON n.date < o.origin AND n.date >= o.origin - 7 * 104
         JOIN weekday AS w ON o.origin = w.origin AND n.iso_weekday = w.iso_weekday
     )
-    WHERE kind <> 'ordinary'
+    WHERE kind <> 'ordinary' AND usual IS NOT NULL
     GROUP BY origin, kind
 ),
 lane_week AS (
