@@ -196,7 +196,7 @@ class Loops:
         return self.told[max(same)][lane] if same else None
 
 
-@pytest.mark.parametrize("weeks_back", [0, 1, 2, 5, 16])
+@pytest.mark.parametrize("weeks_back", [0, 1, 2, 5, 9, 10, 16])
 def test_the_profile_is_that_of_the_loops(weeks_back: int, world: World) -> None:
     assert_profile(world, weeks_back, history(), MISSING, CLOSED)
 
