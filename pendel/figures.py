@@ -339,14 +339,8 @@ def summary(con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
             WHERE NOT is_superseded AND rule <> 'dropped_by_correction' GROUP BY branch
         ),
         refused AS (
-            -- a file that was rejected needs somebody until an export of its day arrives that can be used
-            SELECT f.branch, count(*) AS files_rejected
-            FROM quality.file AS f
-            WHERE f.state = 'rejected' AND NOT EXISTS (
-                SELECT 1 FROM quality.file AS g
-                WHERE g.branch = f.branch AND g.export_date = f.export_date
-                    AND g.state IN ('accepted', 'partly_accepted'))
-            GROUP BY f.branch
+            SELECT branch, count(*) AS files_rejected FROM quality.file WHERE state = 'rejected' AND NOT is_settled
+            GROUP BY branch
         ),
         unconfirmed AS (
             SELECT pickup_branch AS branch, count(*) AS unconfirmed FROM marts.fct_leg WHERE state = 'unconfirmed'
@@ -507,7 +501,7 @@ def needs_attention(run: RunResult, sums: dict[str, Any]) -> bool:
 def quarantine(places: Places) -> list[dict[str, Any]]:
     """The rows that are held and the files that were rejected: branch, file, row (None for a file), rule, detail,
     export_date, columns (what is wrong where: `column`, the `header` that it has in the file, and its `value`, '***'
-    where it may not be shown), and settled (a rejected file whose day was delivered after all).
+    where it may not be shown), and settled (a rejected file that needs nobody any more).
     """
     from pendel.contracts import export_formats  # `pendel --help` reads no YAML
 
@@ -517,12 +511,7 @@ def quarantine(places: Places) -> list[dict[str, Any]]:
             """
             SELECT
                 f.branch, f.file, NULL AS row, f.reason AS rule, f.detail, f.export_date, f.format,
-                [] AS wrong_columns, [] AS wrong_values,
-                EXISTS (
-                    FROM quality.file AS g
-                    WHERE g.branch = f.branch AND g.export_date = f.export_date
-                        AND g.state IN ('accepted', 'partly_accepted')
-                ) AS settled
+                [] AS wrong_columns, [] AS wrong_values, f.is_settled AS settled
             FROM quality.file AS f
             WHERE f.state = 'rejected'
             UNION ALL

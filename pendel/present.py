@@ -524,15 +524,15 @@ def quarantine_view(
     held: Sequence[dict[str, Any]], most: int, names: Mapping[str, str] = MappingProxyType({})
 ) -> RenderableType:
     """The rows held and files rejected, as `pendel quarantine` shows them: what to do by rule and branch, then at most
-    so many rows, the newest first. Rejected files that were replaced by a good one are only counted.
+    so many rows, the newest first. Rejected files that were replaced or taken away are only counted.
     """
     settled = sum(item["settled"] for item in held)
     held = sorted(
         (item for item in held if not item["settled"]), key=lambda item: str(item["export_date"] or ""), reverse=True
     )
     note = counted(
-        "{n} rejected file was replaced by a good one of the same day, and needs nothing.",
-        "{n} rejected files were replaced by good ones of the same days, and need nothing.",
+        "{n} rejected file was replaced or taken away, and needs nothing.",
+        "{n} rejected files were replaced or taken away, and need nothing.",
         settled,
     )
     notes = [Text(note, style="green")] if settled else []
@@ -847,11 +847,10 @@ def traced_figure_view(found: dict[str, Any], note: str, names: Mapping[str, str
 def _file_fate(item: dict[str, Any]) -> str:
     """What became of a file, in one sentence."""
     if item["state"] == "rejected":
-        return message(item["reason"], item["detail"])
+        why = message(item["reason"], item["detail"])
+        return f"{why} {_('It was replaced or taken away, and needs nothing.')}" if item["settled"] else why
     if item["state"] == "superseded":
         return _("Another export of the same day took its place: {file}.").format(file=item["replaced_by"])
-    if item["state"] == "skipped" and item["reason"]:
-        return _("Taken away since. It was rejected: {why}").format(why=message(item["reason"], item["detail"]))
     if item["state"] == "skipped":
         return _("The same bytes were delivered before, as {file}: not read again.").format(file=item["replaced_by"])
     if item["state"] == "unpublished":

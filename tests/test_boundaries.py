@@ -563,10 +563,10 @@ MARCH = {name: dt.datetime(2023, 3, *moment) for name, moment in {
 COLUMNS: list[tuple[str, str, tuple[Any, ...]]] = [
     ("quality.file", "file_id = 1",
      (1, "night", "xa", "xa/file 1", "dnb_tsv", day("2023-03-16"), MARCH["late"], "partly_accepted", None, "{}",
-      3, 2, 1, 0, 0, None)),
+      3, 2, 1, 0, 0, None, False)),
     ("quality.file", "file_id = 3",
      (3, "earlier", "xb", "the path", "dnb_tsv", day("2023-03-14"), MARCH["later"], "partly_accepted", None,
-      '{"a": 1}', 51, 40, 7, 4, 3, ["Naam"])),
+      '{"a": 1}', 51, 40, 7, 4, 3, ["Naam"], False)),
     ("quality.quarantined_row", "file_id = 1",
      (1, "xa", "xa/file 1", 4, "unknown_branch", "reference", False, "unknown", "345", "77", "1", "O",
       "2023-03-02 08:00:00", "2023-03-07 11:00:00", "2023-03-08 10:00:00", "2023-03-13 13:00:00",

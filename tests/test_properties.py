@@ -33,11 +33,12 @@ FIGURES = {
     "marts.agg_lane_day": "*",
     "marts.forecast_trial": "* REPLACE (round(expected_items, 3) AS expected_items)",
     "marts.forecast_error": "scope, supplying_branch, pickup_branch, forecasts, items, round(wape, 9), band_held",
-    "quality.file": "* EXCLUDE (file_id, run_id, arrived_at)",
+    "quality.file": "* EXCLUDE (file_id, run_id, arrived_at, is_settled)",
     "quality.quarantined_row": "* EXCLUDE (file_id)",
     "quality.warning": "* EXCLUDE (file_id)",
 }
-"""What is compared of two warehouses: everything but the numbers of runs and files, and the time of arrival."""
+"""What is compared of two warehouses: everything but the numbers of runs and files, the time of arrival, and which
+rejected files ask for nothing more, since that is so of those that are gone."""
 
 Figures = dict[str, list[tuple[Any, ...]]]
 
@@ -48,6 +49,14 @@ def figures(places: Places) -> Figures:
             relation: sorted(con.execute(f"SELECT {columns} FROM {relation}").fetchall(), key=repr)
             for relation, columns in FIGURES.items()
         }
+
+
+def waiting(places: Places) -> list[tuple[str]]:
+    """The rejected files that ask for somebody."""
+    with duckdb.connect(str(places.published), read_only=True) as con:
+        return con.execute(
+            "SELECT file FROM quality.file WHERE state = 'rejected' AND NOT is_settled ORDER BY file"
+        ).fetchall()
 
 
 def assert_same(one: Figures, other: Figures) -> None:
@@ -156,6 +165,8 @@ def test_several_nights_are_as_one(network: Network, tmp_path: Path, raw: str) -
     if raw != "kept":
         night(places, AS_OF)
         assert_same(figures(places), network.figures)
+    assert len(waiting(network.first_night)) > 1
+    assert waiting(places) == ([] if raw == "gone" else waiting(network.first_night))
     with duckdb.connect(str(places.bronze), read_only=True) as con:
         assert con.execute("SELECT count(*) FROM file").fetchone() == (len(order),)
 

@@ -554,9 +554,9 @@ def test_a_gate_that_counts_nothing_stops_the_run(tmp_path: Path, monkeypatch: p
 # ------------------------------------------------------------------------------------------- one night and the next
 
 
-def states(places: Places) -> dict[str, list[str]]:
+def states(places: Places, state_sql: str = "state") -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for file, state in ask(places.published, "SELECT file, state FROM quality.file ORDER BY file_id"):
+    for file, state in ask(places.published, f"SELECT file, {state_sql} FROM quality.file ORDER BY file_id"):
         found.setdefault(file, []).append(state)
     return found
 
@@ -618,7 +618,7 @@ def test_a_rejected_file_that_was_taken_away_asks_for_nothing_more(tmp_path: Pat
         waits = [item["file"] for item in figures.quarantine(places) if item["row"] is None and not item["settled"]]
         assert len([file for file in waits if file.startswith("noord/")]) == noord["files_rejected"]
         feed = "SELECT state FROM marts.feed_day WHERE branch = 'noord' AND export_date = '2023-12-30'"
-        return states(places), noord["files_rejected"], ask(places.published, feed)
+        return states(places, "if(is_settled, 'settled', state)"), noord["files_rejected"], ask(places.published, feed)
 
     first = "noord/reserveringen_0060_20231201.csv"
     deliver(places, first, text_of([dutch(9)]))
@@ -641,32 +641,34 @@ def test_a_rejected_file_that_was_taken_away_asks_for_nothing_more(tmp_path: Pat
     (places.raw / "zuid/reserveringen_0060_20231229.csv").rename(places.raw / "noord/reserveringen_0060_20231229.csv")
     after = {
         **before,
-        "noord/lijst.csv": ["skipped"],
+        "noord/lijst.csv": ["settled"],
         "noord/nieuw/lijst.csv": ["rejected"],
-        "zuid/reserveringen_0060_20231229.csv": ["skipped"],
+        "zuid/reserveringen_0060_20231229.csv": ["settled"],
         "noord/reserveringen_0060_20231229.csv": ["accepted"],
     }
     assert night() == (after, 2, [("rejected",)])
     (moved,) = trace.files(places, "zuid/reserveringen_0060_20231229.csv")
-    assert (moved["state"], moved["reason"]) == ("skipped", "unknown_name")
+    assert (moved["state"], moved["reason"]) == ("rejected", "unknown_name")
     set_language("nl")
-    assert present.traced_file_lines([moved])[1][0][-1].startswith("Sindsdien weggehaald. Het bestand was afgekeurd: ")
+    assert present.traced_file_lines([moved])[1][0][-1].endswith(
+        " Het is vervangen of weggehaald en vraagt niets meer."
+    )
 
     # nothing stands there any more: the day's export is missing, and no longer rejected
     (places.raw / "noord/nieuw/lijst.csv").rename(places.raw / "noord/reserveringen_0060_20231228.csv")
     (places.raw / day).unlink()
     after |= {
-        "noord/nieuw/lijst.csv": ["skipped"], day: ["skipped"], "noord/reserveringen_0060_20231228.csv": ["accepted"],
+        "noord/nieuw/lijst.csv": ["settled"], day: ["settled"], "noord/reserveringen_0060_20231228.csv": ["accepted"],
     }  # fmt: skip
     assert night() == (after, 0, [("missing",)])
 
     # what was there and comes back is told again, and other bytes in its place make up for it
     deliver(places, day, text_of([{k: v for k, v in dutch(4).items() if k != "Status"}]), minute=3)
     deliver(places, "noord/lijst.csv", "x", minute=5)
-    assert night() == ({**after, day: ["rejected"], "noord/lijst.csv": ["skipped", "rejected"]}, 2, [("rejected",)])
+    assert night() == ({**after, day: ["rejected"], "noord/lijst.csv": ["settled", "rejected"]}, 2, [("rejected",)])
     deliver(places, day, text_of([dutch(4)]), minute=6)
     deliver(places, "noord/lijst.csv", "y", minute=7)
-    after |= {day: ["skipped", "accepted"], "noord/lijst.csv": ["skipped", "skipped", "rejected"]}
+    after |= {day: ["settled", "accepted"], "noord/lijst.csv": ["settled", "settled", "rejected"]}
     assert night() == (after, 1, [("late",)])
 
     # and a store that is made again does not miss what gave no row

@@ -65,12 +65,13 @@ def write_manifest(places: Places) -> None:
     with duckdb.connect(str(places.bronze), read_only=True) as con:
         ((run_id,),) = con.execute("SELECT run_id FROM run ORDER BY run_id DESC LIMIT 1").fetchall()
         inputs = con.execute(
-            "SELECT file_id, path_key, sha256, arrived_at FROM file WHERE run_id = ? ORDER BY file_id DESC", [run_id]
+            "SELECT file_id, path_key, sha256, arrived_at, verdict FROM file WHERE run_id = ? ORDER BY file_id DESC",
+            [run_id],
         ).fetchall()
     (places.runs / run_id).mkdir(parents=True, exist_ok=True)
     told = [
-        {"file_id": file_id, "path_key": key, "sha256": sha256, "arrived_at": arrived.isoformat()}
-        for file_id, key, sha256, arrived in inputs
+        {"file_id": file_id, "path_key": key, "sha256": sha256, "arrived_at": arrived.isoformat(), "verdict": verdict}
+        for file_id, key, sha256, arrived, verdict in inputs
     ]
     (places.runs / run_id / "manifest.json").write_text(json.dumps({"run_id": run_id, "inputs": told}))
 
@@ -265,7 +266,7 @@ def test_arrivals(tmp_path: Path) -> None:
         path = places.runs / run_id / "manifest.json"
         path.parent.mkdir(parents=True)
         names = ("file_id", "path_key", "sha256", "arrived_at")
-        told = [dict(zip(names, item, strict=True)) | {"more": 1} for item in inputs]
+        told = [dict(zip(names, item, strict=True)) | {"verdict": "read", "more": 1} for item in inputs]
         path.write_text(json.dumps({"inputs": told, "outputs": []}))
         return path
 

@@ -12,6 +12,7 @@ SELECT
     b.arrived_at,
     coalesce(f.state, 'unpublished') AS state,
     f.reason,
+    coalesce(f.is_settled, false) AS settled,
     b.detail,
     b.rows_read,
     coalesce(f.rows_accepted, b.rows_accepted) AS rows_accepted,
