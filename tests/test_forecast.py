@@ -147,7 +147,8 @@ class Loops:
         usual: dict[str, list[tuple[float, float]]] = {"after": [], "before": []}
         days = [day for day in network if day >= origin - 728 * DAY]
         for at, day in enumerate(days):
-            around = [network[d] / self.weekday[d.isoweekday()] for d in days[max(at - 20, 0) : at] if kind(d) == ""]
+            before = [d for d in days[max(at - 20, 0) : at] if kind(d) == "" and self.weekday[d.isoweekday()]]
+            around = [network[d] / self.weekday[d.isoweekday()] for d in before]
             if kind(day) and around:
                 usual[kind(day)].append((network[day], self.weekday[day.isoweekday()] * mean(around)))
         self.neighbour = {"": 1.0, "after": 1.0, "before": 1.0}
@@ -155,7 +156,8 @@ class Loops:
             if not pairs:
                 continue
             drawn = 3 * mean([u for _, u in pairs])
-            self.neighbour[name] = (sum(n for n, _ in pairs) + drawn) / (sum(u for _, u in pairs) + drawn)
+            usually = sum(u for _, u in pairs) + drawn
+            self.neighbour[name] = (sum(n for n, _ in pairs) + drawn) / usually if usually else 1.0
         past = [(day, (origin - day).days, lane, n) for day, lanes in self.told.items() for lane, n in lanes.items()]
         past = [(day, (ago - 1) // 7, lane, n) for day, ago, lane, n in past if ago <= 26 * 7]
         self.level: dict[Lane, float] = {}
@@ -170,7 +172,8 @@ class Loops:
             days = sum(found == lane and age < last for _, age, found, _ in past)
             self.should_have_come[lane] = level * days
         self.origin = origin
-        self.plain = {d: n / self.weekday[d.isoweekday()] for d, n in network.items() if kind(d) == ""}
+        factors = {d: self.weekday[d.isoweekday()] for d in network if kind(d) == ""}
+        self.plain = {d: network[d] / factor for d, factor in factors.items() if factor}
 
     def season(self, day: dt.date) -> float:
         """How the days around it were a year ago against those before the origin then; and two years ago."""
@@ -599,8 +602,22 @@ def test_a_young_network(first: dt.date, says: str) -> None:
     made.con.close()
 
 
+def test_a_network_that_sends_nothing_on_mondays_and_nothing_around_its_first_holiday() -> None:
+    begun = dt.date(2023, 1, 16)
+    sent = {key: n if key[0].isoweekday() > 1 else 0 for key, n in history().items()}
+    made = World(sent, set(), None)
+    silent = {key: n if key[0] >= begun else 0 for key, n in history().items() if key[0] >= dt.date(2022, 11, 1)}
+    young = World(silent, set(), None)
+    for weeks_back in range(17):
+        assert_profile(made, weeks_back, sent, set())
+        assert_profile(young, weeks_back, silent, set())
+    made.con.close()
+    young.con.close()
+
+
 def test_a_network_that_is_silent_expects_nothing() -> None:
     made = World(dict.fromkeys(history(), 0), set(), None)
+    assert set(made.rows("SELECT expected_items FROM marts.forecast_profile")) == {(0,)}
     assert set(made.rows("SELECT expected_items, forecast_items, high_items FROM marts.forecast_trial")) == {(0, 0, 0)}
     made.con.close()
 

@@ -118,11 +118,11 @@ coming AS (
 -- how much more, or less, there was a year ago (two years ago) around the day than in the weeks before the origin;
 -- drawn to 1 as one more year would
 past_year AS (
-    SELECT o.origin, y.days, n.date, n.sent / nullif(w.factor, 0) AS sent
+    SELECT o.origin, y.days, n.date, n.sent / w.factor AS sent
     FROM origin AS o
     CROSS JOIN (VALUES (364), (728)) AS y (days)
     JOIN network AS n ON n.kind = 'ordinary' AND n.date BETWEEN o.origin - y.days - 56 AND o.origin - y.days + 35
-    JOIN weekday AS w ON o.origin = w.origin AND n.iso_weekday = w.iso_weekday
+    JOIN weekday AS w ON o.origin = w.origin AND n.iso_weekday = w.iso_weekday AND w.factor > 0
 ),
 before_then AS (
     SELECT
